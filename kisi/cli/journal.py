@@ -18,7 +18,7 @@ from kisi import __version__
 from kisi.cli.options import Format
 from kisi.cli.output import Console, explain_error, new_folder, result, show, terminal_text
 from kisi.config import Config
-from kisi.counting import look_back, period_count, readings
+from kisi.counting import look_back, outlook, period_count, readings
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, LineHistory, RunState, Subject
 from kisi.lock import is_running
@@ -91,7 +91,7 @@ def show_status(
             unmapped_tenants=(),
             unmapped_uses=(),
             left=(),
-            keys=tuple(key for key in view.keys if key.name in meant),
+            outlook=tuple(one for one in view.outlook if one.company in meant),
         )
     answer = readiness(view, max_age) if ready else None
     if answer is None or console.format is not Format.TABLE:
@@ -125,7 +125,8 @@ def _status(
     max_age: timedelta,
 ) -> StatusView:
     now = Clock().now()
-    mapping = mapping.on(local_day(now, config.timezone))
+    today = local_day(now, config.timezone)
+    mapping = mapping.on(today)
     if isinstance(since, timedelta):
         since = now - since
     elif since is not None and since.tzinfo is None:
@@ -150,7 +151,7 @@ def _status(
         unmapped_tenants=tenants,
         unmapped_uses=tuple(use for use in uses if use.tenant in nobodys),
         left=read_left(last_run),
-        keys=journal.keys(),
+        outlook=outlook(mapping.companies, journal.keys(), config.outlook, today, config.timezone),
         certificates=tuple(
             (datetime.fromisoformat(one["expires"]), one["server"]) for one in certificates
         ),
@@ -176,6 +177,8 @@ def _clients(
         if line.owned:
             lines[line.psa, line.agreement].append(line)
     found = read_found(last_run, chain.from_iterable(lines.values()))
+    told = last_run["companies"] if last_run else ()
+    invoices = {(x["psa"], x["agreement"]): x.get("next_invoice") for x in told}
     for record in journal.clients():
         billed_on = (record.psa, record.agreement)
         if record.billing is Billing.ON or begins.get(billed_on):
@@ -183,7 +186,8 @@ def _clients(
         if billed_on not in new:
             mine, seen = tuple(lines[billed_on]), found.get(billed_on, {})
             is_outdated = record.confirmed_at is not None and record.confirmed_at < oldest
-            yield Client(record, mine, is_outdated, seen, begins.get(billed_on))
+            due = date.fromisoformat(at) if (at := invoices.get(billed_on)) else None
+            yield Client(record, mine, is_outdated, seen, begins.get(billed_on), due)
     for one in new.values():
         billing = Billing.ON if one.billing else Billing.OFF
         billed = (one.psa, one.company, one.agreement, billing)

@@ -31,7 +31,7 @@ from kisi.config.sentences import (
 from kisi.config.settings import LocalPath, SecretRef, SecretRefs, Section, Table
 from kisi.errors import ConfigError, StateError
 from kisi.files import JOURNAL
-from kisi.model import CountingRules, Finding, GuardRules, Level
+from kisi.model import CountingRules, Finding, GuardRules, Level, OutlookRules
 from kisi.secrets import SecretReference, resolve
 
 if sys.platform == "win32":
@@ -46,7 +46,7 @@ Secrets = Mapping[tuple[str, str], Mapping[str, str]]
 _LOGIN_NAME = "user"
 """How the key of a login name ends. It is kept beside its password, but a common word such as
 `kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
-_TABLES = ("sources", "psa", "counting", "guards", "notify")
+_TABLES = ("sources", "psa", "counting", "guards", "outlook", "notify")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -120,10 +120,14 @@ class Top(Table):
     psa: Tables
     counting: Tables
     guards: Tables
+    outlook: Tables
     notify: Tables
 
 
-def _table_of(rules: type[CountingRules | GuardRules], **narrower: Any) -> type[Table]:  # noqa: ANN401 - types
+_AnyRules = type[CountingRules | GuardRules | OutlookRules]
+
+
+def _table_of(rules: _AnyRules, **narrower: Any) -> type[Table]:  # noqa: ANN401 - types
     """The table of kisi.toml with the fields of `rules` and their defaults."""
     kinds = get_type_hints(rules) | narrower
     limited = {int: Days, float: Amount}
@@ -143,6 +147,9 @@ Counting = _table_of(
 
 Guards = _table_of(GuardRules, adopt=Literal["hold", "allow"], drift=Literal["hold", "overwrite"])
 """`[guards]`."""
+
+Announced = _table_of(OutlookRules)
+"""`[outlook]`."""
 
 
 class Notify(Table):
@@ -227,6 +234,7 @@ class Config:
     """Sources whose tenant ids are the same in each of them, also those that are wrong here."""
     counting: CountingRules
     guards: GuardRules
+    outlook: OutlookRules
     notify: Notify
 
     @property
@@ -278,6 +286,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
     tables = {key: each if isinstance(each := data.get(key), dict) else {} for key in _TABLES}
     counting = reader.table(Counting, tables["counting"], ("counting",))
     guards = reader.table(Guards, tables["guards"], ("guards",))
+    outlook = reader.table(Announced, tables["outlook"], ("outlook",))
     notify = reader.table(Notify, tables["notify"], ("notify",))
     mapping = top.mapping
     if mapping and os.path.isdir(mapping):  # noqa: PTH112  `is_dir` may raise where nothing is read
@@ -295,6 +304,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         global_sources=frozenset(reader.global_sources),
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
+        outlook=OutlookRules(**outlook.model_dump()),
         notify=notify,
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)

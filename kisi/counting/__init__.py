@@ -6,5 +6,6 @@ billed). `notes` says what is odd about one.
 """
 
 from kisi.counting.count import *
+from kisi.counting.outlook import *
 from kisi.counting.period import *
 from kisi.counting.rules import *

@@ -28,6 +28,9 @@ _STATE_NAMES = {
     HARD_CANCELLED: "hard-cancelled subscription",
 }
 
+SUSPENDED = frozenset({_STATE_NAMES[PAUSED], _STATE_NAMES[SOFT_CANCELLED]})
+"""The reasons of subscriptions that nobody pays for now, or soon."""
+
 UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
 
 NOT_STORED = "not in the server's own storage"
@@ -63,7 +66,9 @@ def judge_key(key: Key, rules: CountingRules, now: datetime) -> Ruling:
     """
     failed = list(_failed(key, rules, now))
     if not failed:
-        return Ruling("subscription" if is_subscription(key) else "commercial", counts=True)
+        soft = key.state == SOFT_CANCELLED
+        kind = _STATE_NAMES[SOFT_CANCELLED] if soft else "subscription"
+        return Ruling(kind if is_subscription(key) else "commercial", counts=True)
     liftable = all(each.settings for each in failed)
     return replace(failed[0], settings=sum((x.settings for x in failed), ()) if liftable else ())
 

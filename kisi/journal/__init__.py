@@ -16,7 +16,7 @@ usage_day         tenant, application ──> quantities, held                [f
 last_seen         tenant ──> when each device was last seen, as the newest reading has it
 used_id           an accepted id: run, at, who
 foreign_change    psa, agreement, at, what, lines: no person has looked at it yet
-latest            report, certificates, tenants: the last run's only
+latest            report, certificates, tenants, keys: the last run's only
 ```
 
 Everything that can stay the same is a range of runs: an unchanged day adds one row, the run's. A
@@ -41,7 +41,7 @@ from kisi.journal.operations import (
 )
 from kisi.journal.runs import Billing, ClientRecord, ClientState, Run, RunState, Subject
 from kisi.journal.store import Journal, repair
-from kisi.journal.usage import PackedUsage, StoredKey, UsageRecord
+from kisi.journal.usage import PackedUsage, UsageRecord
 
 __all__ = [
     "Billing",
@@ -58,7 +58,6 @@ __all__ = [
     "Run",
     "RunState",
     "StoredForeignChange",
-    "StoredKey",
     "Subject",
     "UsageRecord",
     "emergency_line",

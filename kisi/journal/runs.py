@@ -60,6 +60,8 @@ class Subject(StrEnum):
     """The run's JSON, as `sync --format json` prints it."""
     CERTIFICATES = "certificates"
     """The servers' certificates and when they expire."""
+    KEYS = "keys"
+    """The licence keys of each mapped tenant (`KeyUse`), as it was last read."""
     TENANTS = "tenants"
     """What each tenant was called when it was last read: `source:tenant` to name."""
 

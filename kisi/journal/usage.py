@@ -26,9 +26,9 @@ from typing import Any
 from zlib import compress
 
 from kisi.journal.database import dumps, from_epoch, from_row, loads, pack
-from kisi.journal.runs import Billing, Runs
+from kisi.journal.runs import Runs, Subject
 from kisi.json_text import fields
-from kisi.model import Category, Company, KeyEvidence, TenantRef, TenantUsage
+from kisi.model import Category, Company, KeyUse, TenantRef, TenantUsage
 
 _NEWEST = """
     SELECT usage.*, usage.last_at AS at, content.fingerprint, content.body,
@@ -157,15 +157,6 @@ class UsageRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A licence key of a client (by its name), as its tenant's newest reading has it."""
-
-    name: str
-    tenant: TenantRef
-    key: KeyEvidence
-
-
-@dataclass(frozen=True, slots=True)
 class _Days:
     tenant: TenantRef
     application: str
@@ -248,15 +239,10 @@ class Usages(Runs):
         rows = self._rows(_READINGS, run_id, wanted, wanted)
         return {one.tenant: one for one in (from_row(PackedUsage, row) for row in rows)}
 
-    def keys(self) -> tuple[StoredKey, ...]:
-        """The licence keys of all billed clients, as last read: which expire soon?"""
-        rows = self._rows(_NEWEST, 0, self._last_run(), None, None)
-        return tuple(
-            from_row(StoredKey, row, key=key)
-            for row in rows
-            if row["mapped"] and row["billing"] == Billing.ON
-            for key in from_row(PackedUsage, row).numbers().keys
-        )
+    def keys(self) -> Mapping[str, tuple[KeyUse, ...]]:
+        """The keys of each tenant (`source:tenant`), as it was last read: which end soon?"""
+        row = self._row("SELECT value FROM latest WHERE subject = ?", Subject.KEYS)
+        return loads(Mapping[str, tuple[KeyUse, ...]], row["value"], "keys") if row else {}
 
     def days(
         self, first: date, last: date, tenants: Collection[TenantRef]

@@ -274,6 +274,16 @@ class GuardRules:
 
 
 @dataclass(frozen=True, slots=True)
+class OutlookRules:
+    """`[outlook]`: which licence keys are announced; it changes nothing that is billed."""
+
+    days: int = 30
+    """Those that end within so many days."""
+    percent: float = 90
+    """Those of which more than so many percent of what was bought are in use."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What a run bills, by which rules, and when."""
 
@@ -287,3 +297,4 @@ class Rules:
     """The day in the billing time zone."""
     zone: tzinfo = UTC
     """The billing time zone."""
+    outlook: OutlookRules = OutlookRules()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from kisi.errors import ExitCode
 from kisi.model.billing import TODAY, Category, Company, TenantRef, category_text
-from kisi.model.usage import Baseline, PeriodCount, Tenant, UnmappedUse
+from kisi.model.usage import Baseline, Outlook, PeriodCount, Tenant, UnmappedUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +290,12 @@ class PlannedLine(_AgreementLine):
     outcome: Outcome | None = None
     detail: str = ""
     """What the operator should read about a failed or unknown outcome."""
+    invoice: date | None = None
+    """The first invoice that has the new quantity; None: nothing changes, or it is not known."""
+    overwritten: Decimal = Decimal(0)
+    """Units beyond it that the line held in the running period: no invoice will have them."""
+    because: str = ""
+    """Why fewer are counted, where keys say so: they have ended."""
     period: PeriodCount | None = None
     """What `after` was worked out from; None: it is today's reading."""
     reversal: Reversal | None = None
@@ -477,6 +483,7 @@ class Plan:
     failures: tuple[Failure, ...] = ()
     """What failed without a client to tell it."""
     notes: tuple[str, ...] = ()
+    outlook: tuple[Outlook, ...] = ()
     plan_id: str = ""
     arrangement: Arrangement = field(default_factory=Arrangement)
 

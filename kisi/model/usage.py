@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 
 from kisi.model.billing import Category, DeviceClass, TenantRef, Unit
 
@@ -197,6 +198,60 @@ class TenantUsage:
     keys: tuple[KeyEvidence, ...] = ()
     """All keys of the tenant, also those that do not count."""
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A key of a billed application in one tenant, without the devices that use it."""
+
+    serial: str
+    name: str
+    application: str
+    counted: bool
+    reason: str
+    """Why it counts, or why not, as in `KeyEvidence`."""
+    devices: int
+    """How many are counted with it."""
+    used: int | None
+    licenses: int | None
+    expires: datetime | None
+
+
+class OutlookKind(StrEnum):
+    """What is to be expected of a key."""
+
+    ENDS = "ends"
+    """It counts, and ends soon: its devices are counted no more then."""
+    PAUSED = "paused"
+    """A paused or soft-cancelled subscription that is in use."""
+    OVER = "over"
+    """More are in use than were bought."""
+    NEAR = "near"
+    """Almost as many are in use as were bought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is to be expected of a client's key; nothing is billed or held because of it."""
+
+    company: str
+    """The client's name."""
+    tenant: TenantRef
+    """Where the key is; of several tenants the first."""
+    application: str
+    key: str
+    """Its serial number."""
+    key_name: str
+    kind: OutlookKind
+    devices: int
+    """How many of the client are counted with it."""
+    licenses: int | None
+    used: int | None
+    """How many uses it has, of all clients; None: not known."""
+    expires: datetime | None
+    ends: date | None
+    """The same as a day in the billing time zone."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

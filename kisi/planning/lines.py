@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
+from kisi.counting import period_begins
 from kisi.errors import ExitCode
 from kisi.model import (
+    TODAY,
     Action,
     Agreement,
     AgreementRef,
@@ -233,6 +235,8 @@ def _desired_lines(
             adopt=line is not None and not same and (line.id, line.product) not in owned,
             billable=line.billable if line else True,
             prorated=current.agreement.prorated,
+            invoice=None if same else current.agreement.next_invoice,
+            overwritten=_overwritten(line, after, want.policy, current.agreement, today),
             period=want.period,
             reversal=reversal,
         )
@@ -257,6 +261,19 @@ def _reverted(
     if line is None or reversal.quantity in (fact.confirmed, line.quantity):
         return counted, reversal
     return reversal.quantity, reversal
+
+
+def _overwritten(
+    line: Line | None, after: int, policy: str, agreement: Agreement, today: date
+) -> Decimal:
+    """How many units of the running period no invoice will have, because the line falls.
+
+    A quantity has no date in the PSA. Other policies than `today` have looked at the whole period.
+    """
+    if line is None or not line.billable or policy != TODAY or agreement.next_invoice is None:
+        return Decimal(0)
+    begins = period_begins(agreement.next_invoice, agreement.cycle, today)
+    return max(line.quantity - after, Decimal(0)) if begins < today else Decimal(0)
 
 
 def _is_here(fact: OwnedLine, company: Company) -> bool:
@@ -307,7 +324,9 @@ def _unmapped_lines(
         if not by_hand:
             _refuse_unreadable(line)
         if line.quantity > 0 or (fact.reversal and not by_hand):
-            yield _unmapped_line(fact, line, agreement, by_hand=by_hand)
+            ending = _unmapped_line(fact, line, agreement, by_hand=by_hand)
+            lost = _overwritten(line, ending.after, TODAY, agreement, today)
+            yield ending if by_hand else replace(ending, overwritten=lost)
 
 
 def _still_billing(
@@ -343,6 +362,7 @@ def _unmapped_line(
         cycle=agreement.cycle,
         currency=agreement.currency,
         prorated=agreement.prorated or None,
+        invoice=None if by_hand else agreement.next_invoice,
         description=line.description,
         orphaned=not by_hand,
         billable=line.billable,

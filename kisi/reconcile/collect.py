@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, contradictions, count_tenant, without_evidence
+from kisi.counting import CountingContext, contradictions, count_tenant, key_uses, without_evidence
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError
 from kisi.journal import PackedUsage
 from kisi.model import (
     BillingMapping,
     Company,
     Failure,
+    KeyUse,
     Pool,
     Reading,
     Tenant,
@@ -48,6 +49,8 @@ class Collected:
     """Without evidence, but where a device may be in several tenants of a client."""
     evidence: dict[TenantRef, PackedUsage] = field(default_factory=dict)
     """The usages with all their evidence, packed."""
+    keys: dict[str, tuple[KeyUse, ...]] = field(default_factory=dict)
+    """The keys of each tenant that was read, by `source:tenant`."""
     devices: dict[Pool, array[int]] = field(default_factory=dict)
     """The devices that are counted in each pool, by a hash of 64 bits each."""
     failures: dict[TenantRef, Failure] = field(default_factory=dict)
@@ -142,6 +145,7 @@ def collect(
             result.usages |= part.usages
             result.evidence |= part.evidence
             result.devices |= part.devices
+            result.keys |= part.keys
             result.failures |= part.failures
     return result
 
@@ -171,12 +175,13 @@ class _Collector:
                 part.failures[ref] = counted
             else:
                 usage, part.evidence[ref], devices = counted
+                part.keys[str(ref)] = tuple(key_uses(usage))
                 part.devices |= {Pool(ref, name): ids for name, ids in devices.items()}
                 part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
             self.progress(source.name, done, len(chosen))
         for ref, error in [*contradictions(part.usages.values())]:
             part.failures[ref] = failure("source-incomplete", error, ExitCode.SOURCE)
-            del part.usages[ref], part.evidence[ref]
+            del part.usages[ref], part.evidence[ref], part.keys[str(ref)]
             part.devices = {pool: x for pool, x in part.devices.items() if pool.tenant != ref}
         return part
 

@@ -15,7 +15,17 @@ from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 
-from kisi.counting import CountingContext, Days, Matcher, combine, period_begins, uncounted
+from kisi.counting import (
+    CountingContext,
+    Days,
+    KeyUses,
+    Matcher,
+    combine,
+    ended_keys,
+    outlook,
+    period_begins,
+    uncounted,
+)
 from kisi.errors import ExitCode
 from kisi.journal import Operation, PackedUsage, StoredForeignChange
 from kisi.model import (
@@ -31,6 +41,7 @@ from kisi.model import (
     LineSlot,
     OwnedLine,
     Plan,
+    PlannedLine,
     Rules,
     Status,
     Tenant,
@@ -96,6 +107,8 @@ class JournalState:
     """Writes with which something else changed, and at which no person has looked yet."""
     tenants: Mapping[str, str] = field(default_factory=dict)
     """What tenants (`source:tenant`) were called when they were last read."""
+    keys: KeyUses = field(default_factory=dict)
+    """The keys of tenants as they were last read."""
     past: Readings = lambda _run, _tenants: {}
     """Gives what was read in earlier runs; nothing, where there is no journal."""
     confirmed: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -124,6 +137,8 @@ class Reconciled:
     """Lines that kisi owns and that belong to no billed client."""
     left_behind: tuple[Tenant, ...] = ()
     """Tenants of clients that have left, which nobody else has."""
+    keys: KeyUses = field(default_factory=dict)
+    """The keys of all mapped tenants, as they were last read."""
     held: tuple[tuple[OwnedLine, Decimal, Terms | None], ...] = ()
     """What the owned lines that were read held then, and their prices."""
     accepted: frozenset[str] = frozenset()
@@ -197,9 +212,13 @@ def reconcile(
     uses = (use for usage in read for use in usage.unmapped)
     context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
     context = replace(context, lasting=arrangement.lasting)
+    mapped = {str(ref) for company in mapping.companies for ref in company.tenants}
+    keys = {ref: x for ref, x in {**memory.keys, **collected.keys}.items() if ref in mapped}
     nobodys = tuple(_without_client(collected, billed))
     plan = Plan(
-        companies=tuple(with_notes(plan, context.twice) for plan in plans),
+        companies=tuple(
+            _with_invoice(with_notes(plan, context.twice), state.agreements) for plan in plans
+        ),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
         unmapped_uses=() if mapping.companies else tuple(uses),
         failures=() if mapping.companies else nobodys,
@@ -208,6 +227,7 @@ def reconcile(
             *notes,
             *(_UNSEEN + one.reason for one in nobodys if mapping.companies),
         ),
+        outlook=outlook(billed, keys, rules.outlook, rules.today, rules.zone),
         arrangement=arrangement,
     )
     return Reconciled(
@@ -220,6 +240,7 @@ def reconcile(
         facts=facts,
         left=unplanned.left((*owners.left, *unreachable), read=is_whole),
         left_behind=tenants_left_behind(mapping, collected.tenants.values()),
+        keys=keys,
         held=tuple(unplanned.held()),
         accepted=memory.accepted,
         others=others,
@@ -306,6 +327,12 @@ def _guard_context(
         elsewhere=elsewhere,
         twice=doubles_of(plans, counted_twice(collected.devices, rules.mapping), rules.mapping),
     )
+
+
+def _with_invoice(plan: CompanyPlan, agreements: Mapping[AgreementRef, Agreement]) -> CompanyPlan:
+    """A plan with the next invoice, also of a client that failed."""
+    agreement = agreements.get(ref_of(plan.company))
+    return replace(plan, next_invoice=agreement.next_invoice if agreement else None)
 
 
 def _guarded(plan: Plan, context: GuardContext) -> Plan:
@@ -416,12 +443,30 @@ class _Planner:
         desired = desired_state(mapping, company, combine(tenants, self.rules.counting))
         desired = self._by_policy(desired, company, current.agreement, facts)
         plan = plan_company(company, desired, current, facts, self.rules.today)
+        proven = {(fact.slot, fact.line_id): fact.proven for fact in facts}
+        lines = tuple(
+            replace(line, because=self._because(line, company, proven)) for line in plan.lines
+        )
         return replace(
             plan,
+            lines=lines,
             unmapped=(*uses, *plan.unmapped),
             notes=(*notes, *plan.notes),
             uncounted=uncounted(tenants),
         )
+
+    def _because(
+        self, line: PlannedLine, company: Company, proven: Mapping[tuple[LineSlot, str], int]
+    ) -> str:
+        """Which keys have ended since a line that falls was `proven`, by run; may be empty."""
+        run = proven.get((line.slot, line.line_id or ""))
+        if line.drop <= 0 or line.counted is None or not run:
+            return ""
+        before = self.memory.past(run, company.counted).values()
+        packed = self.collected.evidence
+        now = [packed[ref].whole() for ref in company.counted if ref in packed]
+        rules, zone = self.rules.counting, self.rules.zone
+        return "; ".join(ended_keys([x.whole() for x in before], now, line, rules, zone))
 
     def _by_policy(
         self,

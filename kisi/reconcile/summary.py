@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from kisi.errors import ExitCode, worst
-from kisi.model import Action, CompanyPlan, Outcome, Plan, PlannedLine, Status
+from kisi.model import (
+    Action,
+    CompanyPlan,
+    Outcome,
+    Outlook,
+    OutlookKind,
+    Plan,
+    PlannedLine,
+    Status,
+)
 
 _NAMED_AT_MOST = 8
+_OUTLOOK = {
+    OutlookKind.ENDS: "to end",
+    OutlookKind.PAUSED: "paused",
+    OutlookKind.OVER: "used more than bought",
+    OutlookKind.NEAR: "nearly used up",
+}
 UNWRITTEN = (Outcome.FAILED, Outcome.UNKNOWN)
 """Outcomes after which nobody can say that the PSA holds the new quantity."""
 
@@ -105,6 +122,9 @@ def last_line(plan: Plan) -> str:
         text += f"; {_tenants(plan)} unmapped"
     if leavers := [x.client for x in plan.unmapped_tenants if x.client and x.in_use]:
         text += f"; left and still in use: {together([*dict.fromkeys(leavers)])}"
+    if kinds := Counter(one.kind for one in plan.outlook):
+        told = (f"{kinds[kind]} {words}" for kind, words in _OUTLOOK.items() if kinds[kind])
+        text += f"; licence keys (`kisi status`): {', '.join(told)}"
     noted = [company for company in billed if company.notes]
     if noted:
         names = together([company.company.name for company in noted])
@@ -140,6 +160,23 @@ def trouble(company: CompanyPlan) -> str:
         return f"not confirmed: {company.unconfirmed}"
     waiting = sum(not is_shown(line) for line in company.lines)
     return f"{waiting} change{'s' if waiting != 1 else ''} to write"
+
+
+def outlook_sentence(one: Outlook, today: date) -> str:
+    """What is to be expected of a key, in words: `Contoso: KES, key 1C2A ends on ...`."""
+    devices = f"{one.devices} device{'' if one.devices == 1 else 's'}"
+    match one.kind:
+        case OutlookKind.ENDS if one.ends is not None:
+            days = (one.ends - today).days
+            when = "today" if days == 0 else f"in {days} day{'' if days == 1 else 's'}"
+            said = f"ended on {one.ends}" if days < 0 else f"ends on {one.ends}, {when}"
+            said += f": {devices} counted with it"
+        case OutlookKind.PAUSED:
+            number = "" if one.used is None else f"{one.used} "
+            said = f"is a {one.reason}: {number}in use, {devices} counted with it"
+        case _:
+            said = f"has {one.used} of {one.licenses} licences in use"
+    return f"{one.company}: {one.application}, key {one.key} {said}"
 
 
 def together(names: Sequence[str], at_most: int = _NAMED_AT_MOST) -> str:

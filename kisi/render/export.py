@@ -108,6 +108,9 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         "ready.blockers": lambda answer: [
             {"name": name, "reason": reason} for name, reason in answer.blockers
         ],
+        "ready.due": lambda answer: [
+            {"name": name, "date": day, "ready": ready} for name, day, ready in answer.due
+        ],
         "ready.unmapped_tenants": lambda _answer: tenants,
         "status_client.lines": _lines,
     }
@@ -120,7 +123,6 @@ def status_document(view: StatusView, ready: Readiness | None = None) -> Json:
         making,
         ready=ready,
         unmapped={"tenants": view.unmapped_tenants, "applications": uses},
-        expiring_keys=[stored for _, stored in view.expiring_keys],
         expiring_certificates=[
             {"server": server, "expires": at} for at, server in view.expiring_certificates
         ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import tzinfo
+from datetime import date, tzinfo
 from decimal import Decimal
 from itertools import zip_longest
 
@@ -22,17 +22,19 @@ from kisi.model import (
     LeftLine,
     Line,
     Outcome,
+    Outlook,
     PlannedLine,
     Status,
     Tenant,
     Terms,
     UnmappedUse,
 )
-from kisi.reconcile.summary import UNWRITTEN, is_current, summarise
+from kisi.reconcile.summary import UNWRITTEN, is_current, outlook_sentence, summarise
 from kisi.render.formatting import (
     ACCEPT,
     billed_as,
     in_all,
+    local_day,
     moment,
     money,
     not_billed,
@@ -173,6 +175,7 @@ def _beside_clients(result: RunResult) -> Iterable[Section]:
         yield Section("Writes of earlier runs whose outcome was not known", (), entries)
     yield from unmapped_section(plan.unmapped_tenants, plan.unmapped_uses)
     yield from left_sections(result.left)
+    yield from outlook_section(plan.outlook, local_day(result.generated_at, result.zone))
     if plan.notes:
         yield Section("Notes", (), tuple(Span(note) for note in plan.notes))
     yield from _totals(result)
@@ -225,6 +228,13 @@ def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
             said = Span(f"kisi leaves them as they are. {todo}")
             facts = (units_and_money((line.terms, line.quantity) for line in mine),)
             yield Section(title, facts, (*listing("", rows), said), Tone.HELD)
+
+
+def outlook_section(outlook: Sequence[Outlook], today: date) -> Iterable[Section]:
+    """What is to be expected of licence keys."""
+    if outlook:
+        rows = [("", outlook_sentence(one, today)) for one in outlook]
+        yield Section("Licence keys", (), listing("", rows), Tone.HELD)
 
 
 def _left(line: LeftLine) -> str:
@@ -308,6 +318,7 @@ def client_section(
         company.company.psa,
         f"{name} ({agreement})" if name else f"agreement {agreement}",
         not_billed(company.company.begins) if company.status is Status.OFF else "",
+        f"next invoice {company.next_invoice}" if company.next_invoice else "",
         f"plan {company.plan_id}" if released_by_id(company) else "",
     )
     items: list[Item] = [_failure(company.failure)] if company.failure else []
@@ -336,6 +347,9 @@ def _lines(
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
         said = tuple(_remarks(line, following, company, common))
         yield Entry(mark, tone, label, *_change(line), state, said, chart_of(line))
+    if invoices := sorted({x.invoice for x in shown if x.changes and x.invoice}):
+        which = " and ".join(map(str, invoices))
+        yield Span(f"What changes is on the invoice of {which}.", Tone.DIM)
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Span(_IN_FULL, Tone.DIM)
     if (released := released_by_id(company)) > 1:
@@ -376,6 +390,7 @@ def _remarks(
         yield Span(told_period(line.period), Tone.DIM)
     if line.detail and (following is None or following.detail != line.detail):
         yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
+    yield from _consequences(line)
     hold = line.hold
     if hold is None:
         return
@@ -396,6 +411,16 @@ def _remarks(
     yield Span(command[0], Tone.COMMAND)
     if rest := hold.remedy[command.end() :].strip(" ;,."):
         yield Span(rest[0].upper() + rest[1:])
+
+
+def _consequences(line: PlannedLine) -> Iterable[Span]:
+    """What a fall leaves off the next invoice, and which keys have caused it."""
+    if line.overwritten and line.invoice:
+        units = quantity(line.overwritten)
+        said = f"The invoice of {line.invoice} has {line.after} for its whole period: "
+        yield Span(f"{said}the {units} more that were billed until now are not on it.", Tone.DIM)
+    if line.because:
+        yield Span(f"Fewer are counted: {line.because}.", Tone.HELD)
 
 
 def _beside(company: CompanyPlan) -> Iterable[Item]:

@@ -19,14 +19,24 @@ from kisi.journal import (
     QuantityRange,
     Run,
     RunState,
-    StoredKey,
 )
-from kisi.model import Company, CompanyPlan, LeftLine, Status, Tenant, TenantRef, UnmappedUse
+from kisi.model import (
+    Company,
+    CompanyPlan,
+    LeftLine,
+    Outlook,
+    OutlookKind,
+    Status,
+    Tenant,
+    TenantRef,
+    UnmappedUse,
+)
 from kisi.reconcile.summary import by_cause, together
 from kisi.render.formatting import (
     billed_as,
     day,
     in_all,
+    local_day,
     moment,
     not_billed,
     over_time,
@@ -38,6 +48,7 @@ from kisi.render.plan_report import (
     client_section,
     left_sections,
     operation_entry,
+    outlook_section,
     units_and_money,
     unmapped_section,
 )
@@ -84,6 +95,8 @@ class Client:
     """By id, the lines in which the PSA holds something else than kisi confirmed last."""
     begins: date | None = None
     """It is billed from this day on, and not before."""
+    next_invoice: date | None = None
+    """As the last run over all clients has seen it."""
 
     @property
     def state(self) -> str:
@@ -134,7 +147,7 @@ class StatusView:
     unmapped_uses: tuple[UnmappedUse, ...] = ()
     """What these tenants use."""
     left: tuple[LeftLine, ...] = ()
-    keys: tuple[StoredKey, ...] = ()
+    outlook: tuple[Outlook, ...] = ()
     certificates: tuple[tuple[datetime, str], ...] = ()
     """Each its end and its server, by the section's name in kisi.toml."""
     unsettled: tuple[Operation, ...] = ()
@@ -150,11 +163,9 @@ class StatusView:
         return datetime.fromisoformat(self.last_run["generated_at"]) if self.last_run else None
 
     @property
-    def expiring_keys(self) -> list[tuple[datetime, StoredKey]]:
-        """Keys that count and end within 30 days, or have ended, the first to end first."""
-        ending = [(one.key.expires, one) for one in self.keys if one.key.counted]
-        near = [(at, one) for at, one in ending if at and at <= self.at + _EXPIRY_NOTICE]
-        return sorted(near, key=lambda pair: (pair[0], pair[1].name))
+    def expiring_keys(self) -> list[Outlook]:
+        """Keys that count and end soon, or have ended, the first to end first."""
+        return [one for one in self.outlook if one.kind is OutlookKind.ENDS]
 
     @property
     def expiring_certificates(self) -> list[tuple[datetime, str]]:
@@ -202,15 +213,9 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
         yield Section(title, (), (*listing("", uses), todo), Tone.HELD)
     yield from unmapped_section(view.unmapped_tenants, view.unmapped_uses)
     yield from left_sections(view.left)
-    keys = []
-    for expires, stored in view.expiring_keys:
-        key = stored.key
-        used = "" if key.used is None else f", {key.used} in use"
-        keys.append((expires, f"{stored.name}: {key.name} ({key.serial}{used})"))
-    for title, ending in (("Keys", keys), ("Certificates", view.expiring_certificates)):
-        rows = [(_end(expires, view), what) for expires, what in ending]
-        if rows:
-            yield Section(f"{title} that end within 30 days", (), listing("", rows), Tone.HELD)
+    yield from outlook_section(view.outlook, local_day(view.at, view.zone))
+    if rows := [(_end(expires, view), what) for expires, what in view.expiring_certificates]:
+        yield Section("Certificates that end within 30 days", (), listing("", rows), Tone.HELD)
 
 
 def _end(expires: datetime, view: StatusView) -> str:
@@ -315,6 +320,8 @@ def _client(client: Client, zone: tzinfo) -> Section:
     facts = [record.psa, f"agreement {record.agreement}", _since(client, zone)]
     if record.confirmed_at is not None:
         facts.append(f"confirmed {moment(record.confirmed_at, zone)}")
+    if client.next_invoice is not None:
+        facts.append(f"next invoice {client.next_invoice}")
     items: list[Item] = []
     if record.reason:
         items.append(_entry(client, record.reason, _remedy(client)))
@@ -380,6 +387,8 @@ class Readiness:
     """Lines that still bill clients which are not mapped any more."""
     off_lines: tuple[LeftLine, ...] = ()
     """Lines of clients with billing off: named, and not in the way."""
+    due: tuple[tuple[str, date, bool], ...] = ()
+    """The invoices that are due within `max_age`, or overdue: whose, when, whether it is ready."""
 
     @property
     def ready(self) -> bool:
@@ -398,6 +407,12 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
     blockers = tuple((name, reason) for name, reason in reasons if reason)
+    until = local_day(view.at + max_age, view.zone)
+    due = sorted(
+        (one.next_invoice, one.record.name)
+        for one in view.clients
+        if one.record.billing is Billing.ON and one.next_invoice and one.next_invoice <= until
+    )
     used: Counter[TenantRef | None] = Counter()
     for use in view.unmapped_uses:
         used[use.tenant] += use.quantity
@@ -409,6 +424,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
         tuple((one, used[one.ref] if one.in_use else None) for one in tenants),
         tuple(line for line in view.left if not line.is_off),
         tuple(line for line in view.left if line.is_off),
+        tuple((name, day, name not in dict(blockers)) for day, name in due),
     )
 
 
@@ -441,7 +457,13 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
 
 
 def ready_sentence(readiness: Readiness) -> str:
-    """The answer in one sentence, naming the clients that are in the way."""
+    """The answer, naming the clients that are in the way, and the invoices that are due."""
+    when = ((x, f"{day}" if ready else f"{day}, NOT ready") for x, day, ready in readiness.due)
+    due = f" Invoices due: {by_cause(when, _NAMED_AT_MOST)}." if readiness.due else ""
+    return _is_ready(readiness) + due
+
+
+def _is_ready(readiness: Readiness) -> str:
     good = readiness.billed - len(readiness.blockers)
     clients = f"{good} of {readiness.billed} billed clients"
     if readiness.ready:

@@ -199,6 +199,7 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         unproven=journal.unproven(),
         foreign_changes=journal.foreign_changes(),
         tenants=journal.latest(Subject.TENANTS) or {},
+        keys=journal.keys(),
         accepted=journal.accepted(),
         past=journal.readings,
         confirmed=journal.confirmed(),
@@ -322,6 +323,7 @@ class _Run:
             journal.prune(at - timedelta(days=setup.config.evidence_days))
         names = {str(ref): usage.tenant.name for ref, usage in found.usages.items()}
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
+        journal.replace_latest(run, rules.now, Subject.KEYS, found.keys)
         if not self.scope:  # last: it delays nobody's billing
             applied = self._with_unmapped_use(applied, rules, found.left_behind)
         result = self._end(found, applied, accept, refused)

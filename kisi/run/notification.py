@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,6 +22,7 @@ from kisi.config.load import Notify
 from kisi.errors import ENDINGS, ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Category, CompanyPlan, Finding, Level, PlannedLine
+from kisi.reconcile.summary import outlook_sentence
 from kisi.redaction import REDACTOR, is_common, safe_text
 from kisi.run.document import plan_document
 from kisi.run.result import Message, Mode, OnMessage, RunResult, accept_command, released_by_id
@@ -92,21 +93,30 @@ def for_people(last_line: str, result: RunResult | None) -> str:
     """A run in a few lines: how it ended, what is on hold, and the command that releases it."""
     clients = () if result is None else result.plan.companies
     held = [_held(one, line) for one in clients for line in one.lines if line.hold]
-    shown, more = held[:_LINES], len(held) - _LINES
-    rest = [f"... and {more} more"] if more > 0 else []
-    lines = [last_line, *(["", "On hold:", *shown, *rest] if held else [])]
+    lines = [last_line, *_listed("On hold:", held)]
     released = [one for one in clients if released_by_id(one)]
     if result is not None and released:  # one client's id, or the plan's
         several = f"kisi sync --accept {result.plan.plan_id}"
         command = several if len(released) > 1 else accept_command(released[0])
         lines += ["", f"If that is right: {command}"]
+    if result is not None:
+        today = result.generated_at.astimezone(result.zone).date()
+        keys = [outlook_sentence(one, today) for one in result.plan.outlook]
+        lines += _listed("Licence keys:", keys)
     return "\n".join(safe_text(REDACTOR.redact(line)) for line in (*lines, "", "More: kisi status"))
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[str]:
+    more = len(lines) - _LINES
+    rest = [f"... and {more} more"] if more > 0 else []
+    return ["", title, *lines[:_LINES], *rest] if lines else []
 
 
 def _held(client: CompanyPlan, line: PlannedLine) -> str:
     words = [x.replace("_", " ") for x in line.categories if x is not Category.ALL]
     name, before = ", ".join([line.application, *words]), (line.before or Decimal(0)).normalize()
     guard = line.hold.guard if line.hold else ""
+    guard += f": {line.because}" if line.because else ""
     return f"{client.company.name}: {before:f} → {line.after} {name} ({guard})"
 
 

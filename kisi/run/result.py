@@ -118,8 +118,8 @@ class RunResult:
     def is_quiet(self) -> bool:
         """Whether the last line says all there is to say."""
         plan = self.plan
-        told = (plan.failures, plan.unmapped_tenants, plan.unmapped_uses, plan.notes, self.earlier)
-        return not any(told) and all(map(is_quiet_client, plan.companies))
+        told = (plan.failures, plan.unmapped_tenants, plan.unmapped_uses, plan.notes, plan.outlook)
+        return not any((*told, self.earlier)) and all(map(is_quiet_client, plan.companies))
 
 
 def is_quiet_client(company: CompanyPlan) -> bool:

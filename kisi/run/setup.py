@@ -92,7 +92,8 @@ class Setup:
         today = now.astimezone(self.config.timezone).date()
         mapping = self.mapping.on(today)
         config = self.config
-        return Rules(mapping, config.counting, config.guards, now, today, config.timezone)
+        known = (config.counting, config.guards, now, today, config.timezone, config.outlook)
+        return Rules(mapping, *known)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from kisi.cli.checking import check_files
 from kisi.config import read_partial_config
-from kisi.config.load import Counting, Guards, Notify, Top
+from kisi.config.load import Announced, Counting, Guards, Notify, Top
 from kisi.config.sentences import check_table
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Level
@@ -57,7 +57,12 @@ def test_an_example_passes_the_offline_checks(tmp_path, name):
 def test_everything_sets_every_key_of_the_common_tables_and_every_kind():
     data = tomllib.loads((EXAMPLES / "everything" / "kisi.toml").read_text(encoding="utf-8"))
     assert data.keys() == set(Top.model_fields)
-    for table, model in (("counting", Counting), ("guards", Guards), ("notify", Notify)):
+    for table, model in (
+        ("counting", Counting),
+        ("guards", Guards),
+        ("outlook", Announced),
+        ("notify", Notify),
+    ):
         assert data[table].keys() == set(model.model_fields)
         assert check_table(model, data[table], (table,), EXAMPLES)[1] == []
     assert {section["kind"] for section in data["sources"].values()} == set(SOURCE_KINDS)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from kisi.journal import Journal, PackedUsage
-from kisi.model import Company, TenantRef, TenantUsage
+from kisi.journal import Journal, PackedUsage, Subject
+from kisi.model import Company, KeyUse, TenantRef, TenantUsage
 from tests.unit.journal.builders import begin, company, day, held, usage
 from tests.unit.journal.test_clients import plan_of
 
@@ -81,14 +81,11 @@ def test_a_tenant_that_was_moved_away_is_shown_only_where_it_was_read(journal: J
     assert journal.usage_at("Nobody") == ()
 
 
-def test_keys_are_those_of_billed_clients_tenants_as_last_read(journal: Journal) -> None:
-    night(journal, 1, (company(1), usage(company(1))), (company(2), usage(company(2))))
-    night(journal, 2, (company(1), usage(company(1), devices=6)))
-    journal.record_mapping([company(1), company(2, billing=False)])
-
-    (stored,) = journal.keys()
-    assert (stored.name, stored.tenant) == ("Client 1", company(1).tenants[0])
-    assert stored.key.used == 6
+def test_keys_are_those_that_were_stored_last(journal: Journal) -> None:
+    assert journal.keys() == {}
+    run, known = begin(journal), KeyUse("K1", "KES", "KES", True, "commercial", 6, 7, 10, day(9))
+    journal.replace_latest(run, day(1), Subject.KEYS, {"hq:VSRV-1": (known,)})
+    assert journal.keys() == {"hq:VSRV-1": (known,)}
 
 
 def test_pruning_forgets_what_ended_and_keeps_what_is_still_so(journal: Journal) -> None:

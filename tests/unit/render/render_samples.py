@@ -17,7 +17,6 @@ from kisi.journal import (
     QuantityRange,
     Run,
     RunState,
-    StoredKey,
     UsageRecord,
 )
 from kisi.model import (
@@ -34,6 +33,8 @@ from kisi.model import (
     LeftLine,
     Line,
     Outcome,
+    Outlook,
+    OutlookKind,
     Plan,
     PlannedLine,
     Status,
@@ -378,17 +379,9 @@ def held_plan(plan: CompanyPlan) -> HeldPlan:
     return HeldPlan(plan.plan_id, *place, plan.lines, 41, at, 43, NOW)
 
 
-def stored_key(
-    name: str,
-    tenant: str,
-    serial: str,
-    key_name: str,
-    expires: datetime,
-    used: int | None = None,
-    counted: bool = True,
-) -> StoredKey:
-    key = KeyEvidence(serial, key_name, counted, "subscription", used, expires=expires)
-    return StoredKey(name, TenantRef("hq", tenant), key)
+def announced(name: str, tenant: str, serial: str, key: str, expires: datetime) -> Outlook:
+    known = (name, TenantRef("hq", tenant), key, serial, key, OutlookKind.ENDS)
+    return Outlook(*known, 92, 100, 92, expires, expires.date(), "commercial")
 
 
 _LAST_LINE = (
@@ -475,15 +468,9 @@ def status_view(**more: object) -> StatusView:
         "holds": (held_plan(fab),),
         "unmapped": tailspin().unmapped,
         "unmapped_tenants": six_clients().unmapped_tenants,
-        "keys": (
-            stored_key(
-                "Contoso", "VSRV-1042", "1C2D-000451-5D6E7F80", KES, NOW + timedelta(days=12), 92
-            ),
-            stored_key(
-                "Tailspin Toys", "VSRV-4001", "0B1C-000451-5D6E7F11", CLOUD, NOW + timedelta(days=3)
-            ),
-            stored_key("Far", "x", "F", KES, NOW + timedelta(days=90)),
-            stored_key("Trial", "x", "T", KES, NOW, counted=False),
+        "outlook": (
+            announced("Tailspin", "VSRV-4001", "0B1C-000451-5D6E7F11", CLOUD, NOW + timedelta(3)),
+            announced("Contoso", "VSRV-1042", "1C2D-000451-5D6E7F80", KES, NOW + timedelta(12)),
         ),
         "certificates": ((NOW + timedelta(days=20), "hq"),),
         "unsettled": (earlier(None),),

@@ -16,7 +16,8 @@ from tests.formats import differences, formats_page
 COLUMNS = {
     "preview": "kind company psa psa_company agreement application category product line_id action"
     " before after delta unit_price money_delta guard reason remedy outcome detail used policy"
-    " counted included billable amount currency billing_cycle next_invoice period_begins",
+    " counted included billable amount currency billing_cycle next_invoice period_begins"
+    " invoice overwritten",
     "status": "company psa psa_company agreement billing status since confirmed_at guard reason"
     " remedy application category product line_id quantity quantity_since before billed"
     " managed_by_hand unit_price included billable amount currency billing_cycle",

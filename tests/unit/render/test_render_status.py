@@ -336,4 +336,5 @@ def test_the_json_answers_ready_where_it_was_asked():
         "unmapped_tenants": [],
         "unmapped_lines": [],
         "off_lines": [],
+        "due": [],
     }

@@ -1,0 +1,166 @@
+"""What is to be expected of the keys, and what ended keys have done to a count. Pure.
+
+A key that ends cuts the count, and so the bill, in silence: it is announced before, with how many
+devices go with it. Keys that are used more than they were bought for may be blocked (KSC help,
+subscriptions); nobody pays for one that is paused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, tzinfo
+
+from kisi.counting.count import category_of
+from kisi.counting.rules import EXPIRED, SUSPENDED
+from kisi.model import (
+    Category,
+    Company,
+    CountingRules,
+    Evidence,
+    KeyUse,
+    Outlook,
+    OutlookKind,
+    OutlookRules,
+    PlannedLine,
+    TenantRef,
+    TenantUsage,
+)
+
+KeyUses = Mapping[str, Sequence[KeyUse]]
+"""The keys of each tenant, by `source:tenant`."""
+_ORDER = list(OutlookKind)
+
+
+def key_uses(usage: TenantUsage) -> Iterator[KeyUse]:
+    """The keys of a tenant's billed applications, with how many devices are counted with each."""
+    for one in usage.applications:
+        devices = Counter(item.serial for item in one.evidence if item.counted)
+        for key in one.keys:
+            known = (key.serial, key.name, one.application, key.counted, key.reason)
+            bought = (key.used, key.licenses, key.expires)
+            yield KeyUse(*known, devices[key.serial], *bought)
+
+
+def outlook(
+    companies: Iterable[Company], keys: KeyUses, rules: OutlookRules, today: date, zone: tzinfo
+) -> tuple[Outlook, ...]:
+    """What is to be expected of the keys of billed clients, the most urgent first.
+
+    One entry a client, key and kind. What is in use of a key that several tenants have is the
+    greatest of the servers' own figures, or the sum of the devices counted with it: the greater.
+    """
+    counted: Counter[str] = Counter()
+    figures: dict[str, int] = {}
+    for key in (key for uses in keys.values() for key in uses):
+        counted[key.serial] += key.devices
+        figures[key.serial] = max(figures.get(key.serial, 0), key.used or 0)
+    used = {serial: max(counted[serial], figure) for serial, figure in figures.items()}
+    found = (
+        replace(one, kind=kind)
+        for company in companies
+        if company.billing
+        for one, counts in _of_client(company, keys, used, zone)
+        for kind in _kinds(one, rules, today, counts=counts)
+    )
+    return tuple(sorted(found, key=_urgency))
+
+
+def _of_client(
+    company: Company, keys: KeyUses, used: Mapping[str, int], zone: tzinfo
+) -> Iterator[tuple[Outlook, bool]]:
+    """Each key of a client, and whether it counts; its kind is to be said."""
+    mine: dict[str, list[tuple[TenantRef, KeyUse]]] = defaultdict(list)
+    for ref in company.counted:
+        for key in keys.get(str(ref), ()):
+            mine[key.serial].append((ref, key))
+    for serial, uses in mine.items():
+        ref, key = next((x for x in uses if x[1].counted), uses[0])
+        known = used[serial] > 0 or any(one.used is not None for _, one in uses)
+        yield (
+            Outlook(
+                company=company.name,
+                tenant=ref,
+                application=key.application,
+                key=serial,
+                key_name=key.name,
+                kind=OutlookKind.ENDS,
+                devices=sum(one.devices for _, one in uses),
+                licenses=key.licenses,
+                used=used[serial] if known else None,
+                expires=key.expires,
+                ends=_day(key.expires, zone),
+                reason=key.reason,
+            ),
+            key.counted,
+        )
+
+
+def _kinds(
+    one: Outlook, rules: OutlookRules, today: date, *, counts: bool
+) -> Iterator[OutlookKind]:
+    if counts and one.ends is not None and (one.ends - today).days <= rules.days:
+        yield OutlookKind.ENDS
+    if one.reason in SUSPENDED and one.used != 0:
+        yield OutlookKind.PAUSED
+    if counts and one.licenses and one.used:
+        if one.used > one.licenses:
+            yield OutlookKind.OVER
+        elif one.used * 100 > rules.percent * one.licenses:
+            yield OutlookKind.NEAR
+
+
+def _urgency(one: Outlook) -> tuple[int, date, str, str]:
+    return _ORDER.index(one.kind), one.ends or date.max, one.company.casefold(), one.key
+
+
+def _day(at: datetime | None, zone: tzinfo) -> date | None:
+    try:
+        return at and at.astimezone(zone).date()
+    except (OverflowError, ValueError):  # the year 9999 stands for never
+        return None
+
+
+def ended_keys(
+    before: Iterable[TenantUsage],
+    now: Iterable[TenantUsage],
+    line: PlannedLine,
+    rules: CountingRules,
+    zone: tzinfo,
+) -> Iterator[str]:
+    """Why fewer are counted for a line: each key that counted `before` and does not now, in words.
+
+    With how many devices were counted with it then and are counted no more; both with evidence.
+    """
+    keys = {key.serial: key for usage in now for key in usage.keys}
+    names = {key.serial: key.name for usage in before for key in usage.keys}
+    still = {item.device for item in _counted(now, line, rules)}
+    lost = Counter(x.serial for x in _counted(before, line, rules) if x.device not in still)
+    for serial, number in sorted(lost.items()):
+        key = keys.get(serial)
+        if key is not None and key.counted:
+            continue
+        since = "is not on its server any more"
+        if key is not None:
+            ended = key.reason == EXPIRED
+            since = (
+                f"ended on {_day(key.expires, zone)}"
+                if ended
+                else f"is no more than a {key.reason}"
+            )
+        devices = "1 device was" if number == 1 else f"{number} devices were"
+        yield f"key {serial} ({names.get(serial, '')[:80]}) {since}: {devices} counted with it"
+
+
+def _counted(
+    usages: Iterable[TenantUsage], line: PlannedLine, rules: CountingRules
+) -> Iterator[Evidence]:
+    """The devices that are counted for a line."""
+    every, mine = Category.ALL in line.categories, line.categories
+    for usage in usages:
+        for one in usage.applications:
+            if one.application == line.application:
+                for item in one.evidence:
+                    if item.counted and (every or category_of(item.device_class, rules) in mine):
+                        yield item
