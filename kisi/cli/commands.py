@@ -311,7 +311,7 @@ def reconcile(
     """
     from kisi.cli.purchases import show_comparison
 
-    first = None if month is None else first_of_month(month)
+    first = None if month is None else options.day(month, "--month", month=True)
     raise typer.Exit(show_comparison(config, console, file, invoice, first))
 
 
