@@ -118,21 +118,19 @@ def _totals(found: Compared) -> Section:
 def _grid(rows: Iterable[Comparison]) -> tuple[Item, ...]:
     cells = [
         (
-            one.company,
-            one.application,
+            f"{one.company}: {one.application}",
             quantity(one.bought),
             _units(one.licensed),
             _units(one.used),
             _units(one.billed) or one.note,
             _money(one.cost),
             f"{_money(one.revenue)} {one.cycle}".strip(),
-            _units(one.difference),
             _money(one.worth),
         )
         for one in rows
     ]
-    heads = "client~ | application~ | bought# | licensed# | used# | billed# | cost# | revenue#~"
-    return table(f"{heads} | not billed# | worth#", cells)
+    heads = "client, application~ | bought# | licensed# | used# | billed# | cost# | revenue~"
+    return table(f"{heads} | worth#", cells)
 
 
 def _units(value: Decimal | int | None) -> str:
