@@ -19,7 +19,14 @@ import typer
 
 from kisi.cli.output import Console, new_folder, show
 from kisi.cli.recording import Recording
-from kisi.config import Config, Kinds, PartialConfig, read_partial_config, resolve_all
+from kisi.config import (
+    Config,
+    Invoice,
+    Kinds,
+    PartialConfig,
+    read_partial_config,
+    resolve_all,
+)
 from kisi.config.load import Top
 from kisi.config.settings import Table
 from kisi.errors import ConfigError, ExitCode, KisiError, StateError, worst
@@ -261,6 +268,8 @@ def kisi_toml_schema() -> dict[str, Any]:
     """The JSON Schema of kisi.toml."""
     schema = Top.model_json_schema()
     definitions = schema.setdefault("$defs", {})
+    (invoice,) = _tables({"invoice": Invoice}, definitions)
+    schema["properties"]["invoices"] = {"type": "object", "additionalProperties": invoice}
     for name, kinds in (("sources", SOURCE_KINDS), ("psa", PSA_KINDS)):
         sections = {"oneOf": _tables(kinds, definitions)}
         schema["properties"][name] = {"type": "object", "additionalProperties": sections}

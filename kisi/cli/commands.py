@@ -289,6 +289,32 @@ def statement(
     show_statement(config, console, name, client or (), first)
 
 
+_INVOICE = "How the file is made: an [invoices.NAME] of kisi.toml."
+
+
+@app.command()
+@shared_options(formats=options.Format)
+def reconcile(
+    config: Path | None,
+    console: Console,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, as a distributor sends it.")],
+    invoice: Annotated[str, option("NAME", _INVOICE, "--invoice")],
+    month: Annotated[str | None, option("YYYY-MM", "By default this month.")] = None,
+) -> None:
+    """Compare a distributor's invoice with what you bill.
+
+    kisi reconcile boll-2026-11.csv --invoice boll --month 2026-11
+
+    Bought against licensed (keys), used (the month's highest number) and billed, by client and
+    application, the most expensive difference first. Reads the file and the journal alone. Exit 6
+    if anything differs, or a row of the file is of no client or application.
+    """
+    from kisi.cli.purchases import show_comparison
+
+    first = None if month is None else options.day(month, "--month", month=True)
+    raise typer.Exit(show_comparison(config, console, file, invoice, first))
+
+
 @app.command()
 @shared_options(formats=options.FindingsFormat)
 def schema(config: Path | None, console: Console) -> None:

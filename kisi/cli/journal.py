@@ -292,7 +292,7 @@ def show_statement(
         if named:
             meant = set().union(*(clients_named(x, [c.name for c in clients]) for x in named))
             clients = [one for one in clients if one.name in meant]
-        statements = [_statement(journal, one, month, settings) for one in clients]
+        statements = [statement_for(journal, one, month, settings) for one in clients]
     if not statements:
         raise ConfigError(
             "The journal knows no such client that is billed.",
@@ -321,7 +321,10 @@ def show_statements(console: Console, statements: Sequence[Statement], *, one: b
     )
 
 
-def _statement(journal: Journal, client: ClientRecord, month: Month, settings: Config) -> Statement:
+def statement_for(
+    journal: Journal, client: ClientRecord, month: Month, settings: Config
+) -> Statement:
+    """A client's month from the journal."""
     zone = settings.timezone
     begins, ends = month.between(zone)
     lines = []

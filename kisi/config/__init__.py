@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kisi.config.load import (
     Config,
+    Invoice,
     Kinds,
     PartialConfig,
     Secrets,
@@ -15,4 +16,12 @@ from kisi.config.load import (
     resolve_all,
 )
 
-__all__ = ["Config", "Kinds", "PartialConfig", "Secrets", "read_partial_config", "resolve_all"]
+__all__ = [
+    "Config",
+    "Invoice",
+    "Kinds",
+    "PartialConfig",
+    "Secrets",
+    "read_partial_config",
+    "resolve_all",
+]

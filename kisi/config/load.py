@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 from zoneinfo import ZoneInfo, available_timezones
 
 from platformdirs import site_data_path, user_state_path
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from kisi.config.document import read_document
 from kisi.config.sentences import (
@@ -28,7 +28,7 @@ from kisi.config.sentences import (
     read_table,
     shorten,
 )
-from kisi.config.settings import LocalPath, SecretRef, SecretRefs, Section, Table
+from kisi.config.settings import LocalPath, SecretRef, SecretRefs, Section, Table, Text
 from kisi.errors import ConfigError, StateError
 from kisi.files import JOURNAL
 from kisi.model import CountingRules, Finding, GuardRules, Level, OutlookRules
@@ -46,7 +46,7 @@ Secrets = Mapping[tuple[str, str], Mapping[str, str]]
 _LOGIN_NAME = "user"
 """How the key of a login name ends. It is kept beside its password, but a common word such as
 `kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
-_TABLES = ("sources", "psa", "counting", "guards", "outlook", "notify")
+_TABLES = ("sources", "psa", "counting", "guards", "outlook", "notify", "invoices")
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -122,6 +122,7 @@ class Top(Table):
     guards: Tables
     outlook: Tables
     notify: Tables
+    invoices: Tables
 
 
 _AnyRules = type[CountingRules | GuardRules | OutlookRules]
@@ -171,6 +172,50 @@ class Notify(Table):
         one = {"healthcheck": self.healthcheck, "webhook": self.webhook}
         several = {f"apprise, entry {at}": each for at, each in enumerate(self.apprise, 1)}
         return {field: reference for field, reference in (one | several).items() if reference}
+
+
+def _text_encoding(name: str) -> str:
+    try:
+        "a".encode(name).decode(name)
+    except (LookupError, UnicodeError):  # none at all, or one that makes no text of bytes
+        raise ValueError(f'"{shorten(name)}" is no encoding; "utf-8" or "cp1252" is.') from None
+    return name
+
+
+class InvoiceColumns(Table):
+    """The headings of a distributor's file, found without regard to case and outer spaces."""
+
+    customer: Text
+    article: str = ""
+    name: str = ""
+    """Of the article; one of these two at least."""
+    quantity: Text
+    price: str = ""
+    """Of a unit."""
+    amount: str = ""
+    """Of the row; where there is none, it is quantity times price."""
+
+    @model_validator(mode="after")
+    def _names_the_article(self) -> Self:
+        if not (self.article or self.name):
+            raise ValueError("Name the column of the article's number (article) or name (name).")
+        return self
+
+
+class Invoice(Table):
+    """`[invoices.NAME]`: how a distributor writes what it bills. What is empty is detected."""
+
+    delimiter: Literal["", ",", ";", "|", "\t"] = ""
+    encoding: Annotated[str, AfterValidator(_text_encoding)] | None = None
+    decimal: Literal["", ".", ","] = ""
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+    columns: InvoiceColumns
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        if self.decimal and self.decimal == self.thousands:
+            raise ValueError("decimal and thousands must not be the same sign.")
+        return self
 
 
 def default_state_dir() -> Path:
@@ -236,6 +281,7 @@ class Config:
     guards: GuardRules
     outlook: OutlookRules
     notify: Notify
+    invoices: Mapping[str, Invoice]
 
     @property
     def base(self) -> Path:
@@ -306,6 +352,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         guards=GuardRules(**guards.model_dump()),
         outlook=OutlookRules(**outlook.model_dump()),
         notify=notify,
+        invoices=reader.invoices(tables["invoices"]),
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
     names = tuple(tables["sources"]), tuple(tables["psa"])
@@ -332,17 +379,37 @@ class _Reader:
         read = {name: self._section((table, name), data[name], kinds) for name in data}
         return {name: section for name, section in read.items() if section is not None}
 
-    def _section(self, name: tuple[str, str], settings: object, kinds: Kinds) -> Section | None:
+    def invoices(self, data: Mapping[str, Any]) -> dict[str, Invoice]:
+        read = {
+            name: self._checked(Invoice, settings, ("invoices", name))
+            for name, settings in data.items()
+            if self._is_named(("invoices", name), settings)
+        }
+        return {name: invoice for name, invoice in read.items() if invoice is not None}
+
+    def _is_named(self, name: tuple[str, str], settings: object) -> bool:
         if not isinstance(settings, dict):
             self.problems.append(
                 f"{place(name[:1], name[1])}: Each of these needs a name of its own: "
                 f"write [{name[0]}.NAME] above its keys."
             )
-            return None
+            return False
         if not _SECTION_NAME.fullmatch(name[1]):
             self.problems.append(
                 f"{place(name)}: The name may hold letters from A to Z, digits, - and _ only."
             )
+        return True
+
+    def _checked(
+        self, model: type[Model], settings: Mapping[str, Any], name: tuple[str, str]
+    ) -> Model | None:
+        checked, problems = check_table(model, settings, name, self._base)
+        self.problems += problems
+        return checked
+
+    def _section(self, name: tuple[str, str], settings: Any, kinds: Kinds) -> Section | None:  # noqa: ANN401 - whatever TOML holds
+        if not self._is_named(name, settings):
+            return None
         kind = settings.get("kind")
         if not isinstance(kind, str) or kind not in kinds:
             if isinstance(kind, str):
@@ -354,9 +421,7 @@ class _Reader:
             return None
         if kinds[kind].global_tenant_ids:
             self.global_sources.add(name[1])
-        section, problems = check_table(kinds[kind], settings, name, self._base)
-        self.problems += problems
-        return section
+        return self._checked(kinds[kind], settings, name)
 
 
 def resolve_all(config: Config) -> Secrets:

@@ -102,6 +102,7 @@ class ApplicationTable(Table):
     keys: Texts = ()
     unit: Unit = Unit.DEVICE
     bill: bool = True
+    articles: Texts = ()
 
 
 class ProductTable(Table):
@@ -126,6 +127,7 @@ class CompanyTable(Table):
     company: Ident
     agreement: Ident
     alongside: Annotated[tuple[Ident, ...], Field(min_length=1)] = ()
+    purchased_as: Texts = ()
     billing: bool = True
     until: Day = None
     product: Any = None
@@ -201,7 +203,7 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
     applications = []
     for row in table.rows("application"):
         read = row.read(ApplicationTable)
-        applications.append((row, Application(read.name, read.keys, read.unit, read.bill)))
+        applications.append((row, Application(**read.model_dump())))
     known = {each.name: (row, each) for row, each in applications if each.name}
     products = [(row, _product(row, known, names)) for row in table.rows("product")]
     companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
@@ -269,6 +271,7 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
         billing=read.billing,
         exceptions=tuple(exception for _, exception in exceptions),
         alongside=read.alongside,
+        purchased_as=read.purchased_as,
         until=read.until,
     )
     rules.one_company_row(row, company)

@@ -45,6 +45,7 @@ from kisi.redaction import STARTS, escaped, guarded_inside, safe_text
 COLUMNS = (
     *("kind", "name", "application", "tenants", "psa", "company", "agreement", "billing"),
     *("keys", "unit", "bill", *map(str, Category), "until", "note", "alongside", "count"),
+    *("articles", "purchased_as"),
 )
 _DECORATION = ("tenant_name", "score", "reason", "products")
 _READ = (*COLUMNS, "accept", *_DECORATION, "tenant")
@@ -84,17 +85,15 @@ def row_cells(row: Row) -> dict[str, str]:
     """A row by column, as a general one; a client without its exceptions."""
     match row:
         case Application():
-            name, unit = row.name, str(row.unit)
-            return _cells(
-                kind="application", application=name, keys=row.keys, unit=unit, bill=row.bill
-            )
+            own = {"keys": row.keys, "unit": str(row.unit), "articles": row.articles}
+            return _cells(kind="application", application=row.name, bill=row.bill, **own)
         case ProductRow():
             products = {str(category): product for category, product in row.products.items()}
             own = {"application": row.application, "psa": row.psa, "count": row.count}
             return _cells(kind="product", **own, **products)
         case Company():
-            columns = ("name", "tenants", "psa", "company", "agreement", "billing", "alongside")
-            company = {column: getattr(row, column) for column in columns}
+            columns = "name tenants psa company agreement billing alongside purchased_as"
+            company = {column: getattr(row, column) for column in columns.split()}
             return _cells(kind="company", **company, until=str(row.until or ""))
         case IgnoredTenant():
             return _cells(kind="tenant", tenants=[str(row.ref)], bill=False, note=row.note)
@@ -197,7 +196,8 @@ class _Reader:
             self.problem(row, f'There is no unit "{shorten(unit)}"; {hint}')
             unit = Unit.DEVICE
         bill = self.flag(row, "bill", default=old.bill)
-        return Application(name, row.lists.get("keys", old.keys), Unit(unit), bill)
+        keys, articles = (row.lists.get(x, getattr(old, x)) for x in ("keys", "articles"))
+        return Application(name, keys, Unit(unit), bill, articles)
 
     def product(self, row: ReadRow) -> ProductRow:
         application = self.needed(row, _application_column(row))
@@ -225,6 +225,7 @@ class _Reader:
                 exceptions=tuple(own[company.psa, company.agreement]),
                 billing=self.flag(row, "billing", default=old.billing),
                 alongside=row.lists.get("alongside", old.alongside),
+                purchased_as=row.lists.get("purchased_as", old.purchased_as),
                 until=self.day(row, "until") if "until" in row.cells else old.until,
             )
             yield place, whole

@@ -217,7 +217,8 @@ def toml_row(row: Row, psas: Collection[str] = ()) -> TomlRow:
     match row:
         case Application():
             keys = [] if row.globs == (row.name + "*",) else [*row.keys]
-            return _row(name=row.name, keys=keys, unit=str(row.unit), bill=row.bill)
+            own = {"unit": str(row.unit), "bill": row.bill, "articles": [*row.articles]}
+            return _row(name=row.name, keys=keys, **own)
         case ProductRow():
             products = {str(each): toml_id(product) for each, product in row.products.items()}
             own = {"bill": row.bill, "count": row.count}
@@ -230,6 +231,7 @@ def toml_row(row: Row, psas: Collection[str] = ()) -> TomlRow:
                 company=toml_id(row.company),
                 agreement=toml_id(row.agreement),
                 alongside=[*map(toml_id, row.alongside)],
+                purchased_as=[*row.purchased_as],
                 billing=row.billing,
                 until=row.until,
                 product=[*map(toml_row, row.exceptions)],

@@ -119,6 +119,8 @@ class Application:
     """Case-insensitive globs on the key name; empty means `name` + `*`."""
     unit: Unit = Unit.DEVICE
     bill: bool = True
+    articles: tuple[str, ...] = ()
+    """Globs on the numbers or names of what a distributor bills for it; empty means `globs`."""
 
     @property
     def globs(self) -> tuple[str, ...]:
@@ -166,6 +168,8 @@ class Company:
     exceptions: tuple[ProductRow, ...] = ()
     alongside: tuple[str, ...] = ()
     """Other agreements of this company that bill the same products on purpose."""
+    purchased_as: tuple[str, ...] = ()
+    """Its names on a distributor's invoice; empty means `name`."""
     until: date | None = None
     """The last day of a client that leaves: afterwards all its lines are to bill 0."""
     left: bool = False

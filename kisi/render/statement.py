@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from itertools import chain, count
@@ -18,6 +18,7 @@ from kisi.model import (
     Category,
     CountingRules,
     Evidence,
+    KeyEvidence,
     TenantRef,
     TenantUsage,
     Terms,
@@ -117,6 +118,10 @@ class Statement:
     month: Month
     lines: tuple[StatementLine, ...] = ()
     devices: tuple[StatementDevice, ...] = ()
+    used: Mapping[str, int] = field(default_factory=dict)
+    """The highest number of the month by application; of one that no day is known of, none."""
+    keys: tuple[KeyEvidence, ...] = ()
+    """Of the client's tenants, as last read in the month."""
 
 
 def statement_of(
@@ -154,11 +159,11 @@ def statement_of(
             for other, _ in latest.values()
             if other is not line and other.application == line.application
         ]
-        own = held[line.product]
+        own, billing = held[line.product], (line.application, line.categories)
         idle = {
             x for x in every if own.get(x) == 0 or (x not in own and any(o.get(x) for o in rivals))
         }
-        counted = {x: 0 if x in idle else _counted(client, line, days, read, x) for x in every}
+        counted = {x: 0 if x in idle else _counted(client, *billing, days, read, x) for x in every}
         shown = _billed_days(line, counted, own, idle, zone)
         in_month = tuple((day, shown[day]) for day in month.days)
         number, by = _number(line, terms, counted, in_month, own)
@@ -168,7 +173,18 @@ def statement_of(
     # Where a product was exchanged, a device belongs to the line that bills it now.
     billing_first = sorted(billed, key=lambda line: not line.quantity)
     devices = _devices(billing_first, month, days, readings, seen, rules)
-    return Statement(client.name, month, tuple(billed), tuple(devices))
+    numbers = {
+        name: [_counted(client, name, (Category.ALL,), days, read, day) for day in month.days]
+        for name in {application for _, application in days}
+    }
+    used = {
+        name: max(one for one in several if one is not None)
+        for name, several in numbers.items()
+        if any(one is not None for one in several)
+    }
+    newest = {usage.tenant.ref: usage for _, end, usage in readings if end >= month.first}
+    keys = tuple(key for ref, x in newest.items() if ref in client.tenants for key in x.keys)
+    return Statement(client.name, month, tuple(billed), tuple(devices), used, keys)
 
 
 def _joined(before: LineHistory, after: LineHistory, zone: tzinfo) -> LineHistory:
@@ -235,7 +251,8 @@ def _held(line: LineHistory, days: Iterable[date], zone: tzinfo) -> Mapping[date
 
 def _counted(
     client: ClientRecord,
-    line: LineHistory,
+    application: str,
+    categories: Collection[Category],
     days: Days,
     read: Mapping[TenantRef, Collection[date]],
     day: date,
@@ -247,13 +264,13 @@ def _counted(
     """
     total: int | None = None
     for tenant, mine in read.items():
-        counted = days.get((tenant, line.application), {})
+        counted = days.get((tenant, application), {})
         if day in counted and day in mine:
-            every = Category.ALL in line.categories
+            every = Category.ALL in categories
             total = (total or 0) + sum(
                 number
                 for category, number in counted[day].items()
-                if every or category in line.categories
+                if every or category in categories
             )
         elif (tenant in client.tenants or day < max(mine)) and any(
             known < day for known in counted if known in mine

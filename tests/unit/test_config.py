@@ -418,3 +418,33 @@ def test_a_zone_of_the_environment_alone_is_pointed_out(monkeypatch, tmp_path):
     (one,) = read_partial_config(path, SOURCES, PSAS).surprises
     assert one.message.startswith("TZ=America/New_York in the environment decides")
     assert 'timezone = "Europe/Berlin"' in one.remedy
+
+
+_COLUMNS = '[invoices.boll.columns]\ncustomer = "Kunde"\nquantity = "Menge"\n'
+
+
+def test_an_invoice_needs_its_headings_alone(load):
+    columns = load(HQ + TP + _COLUMNS + 'name = "Artikel"\n').invoices["boll"].columns
+    assert (columns.customer, columns.name, columns.article) == ("Kunde", "Artikel", "")
+    assert load(HQ + TP).invoices == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (_COLUMNS, "columns: Name the column of the article's number (article) or name (name)."),
+        ('[invoices.boll]\ndelimiter = ";"\n', "columns: This key is missing."),
+        (_COLUMNS + 'name = "A"\nprize = "P"\n', "prize: Unknown key; did you mean"),
+        ('[invoices.boll]\nencoding = "cp99999"\n' + _COLUMNS + 'name = "A"\n', "is no encoding"),
+        ('[invoices.boll]\nencoding = "base64"\n' + _COLUMNS + 'name = "A"\n', "is no encoding"),
+        ('[invoices.boll]\ndecimal = ";"\n' + _COLUMNS + 'name = "A"\n', "decimal: This must be"),
+        (
+            '[invoices.boll]\ndecimal = "."\nthousands = "."\n' + _COLUMNS + 'name = "A"\n',
+            "[invoices.boll]: Decimal and thousands must not be the same sign.",
+        ),
+        ("[invoices]\nboll = 1\n", "[invoices] boll: Each of these needs a name of its own"),
+        ('[invoices."b ll"]\n' + _COLUMNS.replace("boll", '"b ll"'), "The name may hold letters"),
+    ],
+)
+def test_what_an_invoice_must_not_say(problems, text, problem):
+    assert problem in problems(HQ + TP + text)[0]

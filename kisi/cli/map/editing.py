@@ -205,10 +205,10 @@ def map_application(
 
     with edited_mapping(config, console, offline=True) as editing:
         old = editing.rows.applications.get(name.casefold()) or Application(name)
-        application = Application(
-            old.name,
-            tuple(key) if key else old.keys,
-            Unit(unit or old.unit),
+        application = replace(
+            old,
+            keys=tuple(key) if key else old.keys,
+            unit=Unit(unit or old.unit),
             bill=old.bill if bill is None else bill,
         )
         editing.rows.set_application(with_keys(application, add_key or ()))
