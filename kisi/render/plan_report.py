@@ -347,9 +347,6 @@ def _lines(
         state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
         said = tuple(_remarks(line, following, company, common))
         yield Entry(mark, tone, label, *_change(line), state, said, chart_of(line))
-    if invoices := sorted({x.invoice for x in shown if x.changes and x.invoice}):
-        which = " and ".join(map(str, invoices))
-        yield Span(f"What changes is on the invoice of {which}.", Tone.DIM)
     if any(line.changes and line.prorated is False for line in company.lines):
         yield Span(_IN_FULL, Tone.DIM)
     if (released := released_by_id(company)) > 1:
@@ -390,6 +387,8 @@ def _remarks(
         yield Span(told_period(line.period), Tone.DIM)
     if line.detail and (following is None or following.detail != line.detail):
         yield Span(line.detail, Tone.BAD if line.outcome in UNWRITTEN else Tone.PLAIN)
+    if line.invoice and line.invoice != company.next_invoice:  # a line on another agreement
+        yield Span(f"This change is on the invoice of {line.invoice}.", Tone.DIM)
     yield from _consequences(line)
     hold = line.hold
     if hold is None:
