@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typer import BadParameter
 
 from kisi import __version__
 from kisi.cli.options import Format
-from kisi.cli.output import Console, explain_error, new_folder, result, show, terminal_text
+from kisi.cli.output import Console, explain_error, fitted, new_folder, result, show, terminal_text
 from kisi.config import Config
 from kisi.counting import look_back, outlook, period_count, readings
 from kisi.errors import ConfigError, ExitCode
@@ -111,7 +112,8 @@ def show_status(
     if console.format is Format.TABLE:
         report = ready_report(view)
         more = "\n" + terminal_text(report, console) if report.sections else ""
-        result(f"{sentence}\n{more}", console.file)
+        shown = sentence if console.file else fitted(sentence, sys.stdout)
+        result(f"{shown}\n{more}", console.file)
     else:
         console.info(sentence)
     return ExitCode.OK if answer.ready else ExitCode.WITHHELD

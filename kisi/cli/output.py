@@ -67,7 +67,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A message that is shown also when quiet."""
-        write(sys.stderr, _wrapped(text) if sys.stderr.isatty() else text)
+        write(sys.stderr, fitted(text, sys.stderr))
 
     def colored(self, stream: TextIO) -> bool:
         """Whether `stream` is a terminal that wants colours, and knows them."""
@@ -81,8 +81,10 @@ class Console:
         return not detect_legacy_windows()
 
 
-def _wrapped(text: str) -> str:
-    """A message as wide as the terminal: that would break words, and commands, anywhere."""
+def fitted(text: str, stream: TextIO) -> str:
+    """Sentences as wide as a terminal, which would break words, and commands, anywhere."""
+    if not stream.isatty():
+        return text
     from kisi.render.terminal import wrap
 
     width, lines = shutil.get_terminal_size().columns, list[str]()
