@@ -138,9 +138,11 @@ def _status(
     runs = journal.last_runs(_RUNS if since is None else _MANY_RUNS, since)
     last_run: Mapping[str, Any] | None = journal.latest(Subject.REPORT)
     unmapped = last_run.get("unmapped", {}) if last_run else {}
-    tenants = tuple(map(read_tenant, unmapped.get("tenants", ())))
+    told = tuple(map(read_tenant, unmapped.get("tenants", ())))
+    # One that is never billed is so at once, and not from the next run on.
+    tenants = tuple(one for one in told if not mapping.ignores(one.ref))
     uses = tuple(map(read_use, unmapped.get("applications", ())))
-    nobodys = {tenant.ref for tenant in tenants}
+    nobodys, shown = ({one.ref for one in some} for some in (told, tenants))
     certificates = journal.latest(Subject.CERTIFICATES) or ()
     return StatusView(
         at=now,
@@ -151,7 +153,7 @@ def _status(
         holds=journal.open_holds(),
         unmapped=tuple(use for use in uses if use.tenant not in nobodys),
         unmapped_tenants=tenants,
-        unmapped_uses=tuple(use for use in uses if use.tenant in nobodys),
+        unmapped_uses=tuple(use for use in uses if use.tenant in shown),
         left=read_left(last_run),
         outlook=outlook(mapping.companies, journal.keys(), config.outlook, today, config.timezone),
         certificates=tuple(

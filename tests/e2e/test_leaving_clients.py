@@ -290,6 +290,7 @@ def test_two_companies_were_merged(desk: Desk):
 def test_a_tenant_that_is_never_billed_is_listed_and_not_reported(desk: Desk):
     ours = f"hq:{desk.lab.tenant}"
     assert "1 tenant unmapped" in desk.operator.sync().last_line
+    assert ours in desk.operator.run("status").out
     ignored = desk.operator.run("map", "ignore", ours, "--note", "our own")
     assert (ignored.code, f'"{ours}" is never billed (our own)' in ignored.err) == (0, True)
     result = desk.operator.sync()
