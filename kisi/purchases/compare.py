@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
+from itertools import chain
 
 from kisi.counting import Matcher
+from kisi.csv_table import fold
 from kisi.mapping.similarity import parse_name, suggest_companies, suggest_products
 from kisi.model import Application, BillingMapping
 from kisi.purchases.file import Purchase, PurchaseFile
-from kisi.sources.business_hub.report import fold
 
 _ZERO = Decimal(0)
 
@@ -79,15 +81,6 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmatched:
-    """A row of the file whose client or application is not known."""
-
-    purchase: Purchase
-    reason: str
-    suggestions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Compared:
     """A whole file, held against the month."""
 
@@ -95,8 +88,9 @@ class Compared:
     invoice: str
     month: str
     matched: tuple[Purchase, ...]
-    unmatched: tuple[Unmatched, ...]
-    companies: tuple[Comparison, ...] = field(default=())
+    unmatched: tuple[Purchase, ...]
+    """Rows whose client or application is not known, with the `problem`."""
+    companies: tuple[Comparison, ...]
 
     @property
     def differing(self) -> tuple[Comparison, ...]:
@@ -116,26 +110,26 @@ def compare(
     bought: dict[tuple[str, str], list[Purchase]] = defaultdict(list)
     unmatched = []
     for row in file.purchases:
-        company, application, reason = match.of(row)
-        if reason:
-            unmatched.append((row, company, application, reason))
+        company, application, problem = match.of(row)
+        if problem:
+            unmatched.append((replace(row, problem=problem), company, application))
         else:
             bought[company, application].append(row)
+    keys = {
+        (name, x) for name, one in known.items() for x in (*one.licensed, *one.used, *one.billed)
+    }
     own = {one.name: one for one in mapping.applications}
-    keys = set(bought)
-    for name, facts in known.items():
-        keys |= {(name, one) for x in (facts.licensed, facts.used, facts.billed) for one in x}
-    prices = _prices(bought)
     nothing = Known({}, {}, {}, "no run has read it yet")
+    prices = _prices(bought)
     rows = [
         _comparison(key, bought.get(key, ()), known.get(key[0], nothing), own[key[1]], prices)
-        for key in keys
+        for key in keys | bought.keys()
         if key[1] in own
     ]
     rows = [x for x in rows if any((x.bought, x.licensed, x.used, x.billed, x.cost))]
     rows.sort(key=lambda x: (*(-y for y in x.rank), x.company, x.application))
-    matched = tuple(row for several in bought.values() for row in several)
-    return Compared(file, invoice, month, matched, match.suggested(unmatched), tuple(rows))
+    matched = tuple(chain.from_iterable(bought.values()))
+    return Compared(file, invoice, month, matched, tuple(match.suggested(unmatched)), tuple(rows))
 
 
 def _prices(bought: Mapping[tuple[str, str], Sequence[Purchase]]) -> dict[str, Decimal]:
@@ -159,67 +153,63 @@ def _comparison(
     name = key[1]
     units = sum((row.quantity or _ZERO for row in rows), _ZERO)
     amounts = [row.amount for row in rows]
-    cost = None if None in amounts else sum((x for x in amounts if x is not None), _ZERO)
+    cost = None if None in amounts else sum(filter(None, amounts), _ZERO)
     note = known.why_unknown or ("people manage its lines" if name in known.by_hand else "")
     billed, revenue, cycle = known.billed.get(name, (None if note else _ZERO, None, ""))
-    note = note if billed is None else ""
     if not application.bill:  # on purpose: there is nothing to compare
         billed, note = None, ""
     price = cost / units if cost is not None and units else prices.get(name)
     licensed, used = known.licensed.get(name), known.used.get(name)
-    found = Comparison(*key, units, licensed, used, billed, cost, revenue, cycle, price)
-    return replace(found, note=note)
+    note = note if billed is None else ""
+    return Comparison(*key, units, licensed, used, billed, cost, revenue, cycle, price, note)
 
 
 class _Match:
     """Who is meant by a customer, and which application by an article."""
 
     def __init__(self, mapping: BillingMapping) -> None:
-        self._exact: dict[str, set[str]] = defaultdict(set)
-        self._alike: dict[str, set[str]] = defaultdict(set)
+        self._clients: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """By the name itself, folded, and by what identifies a company in it."""
         self._called: dict[str, str] = {}
         for company in mapping.companies:
             for name in company.purchased_as or (company.name,):
-                self._exact[fold(name)].add(company.name)
-                self._alike[parse_name(name).key].add(company.name)
                 self._called[name] = company.name
-        self._applications = [one.name for one in mapping.applications]
+                for key in _keys(name):
+                    self._clients[key].add(company.name)
+        self._applications = {one.name: one.name for one in mapping.applications}
         self._matcher = Matcher(
             Application(one.name, one.articles or one.globs) for one in mapping.applications
         )
 
     def of(self, row: Purchase) -> tuple[str, str, str]:
         """The client, the application (each empty if it is not known), and why not."""
-        key = parse_name(row.customer).key
-        clients = self._exact.get(fold(row.customer)) or (self._alike.get(key) if key else None)
-        clients = clients or set()
-        found = self._matcher.matches(row.article) if row.article else ()
-        found = found or (self._matcher.matches(row.name) if row.name else ())
+        clients = next(filter(None, map(self._clients.get, _keys(row.customer))), ())
+        texts = filter(None, (row.article, row.name))
+        found = next(filter(None, map(self._matcher.matches, texts)), ())
         reasons = [row.problem] if row.problem else []
         for what, names in (("customer", sorted(clients)), ("article", [x.name for x in found])):
             if len(names) > 1:
                 reasons.append(f"its {what} may be {' or '.join(names)}")
             elif not names:
                 reasons.append(f"its {what} is not known")
-        company = next(iter(clients), "")
-        return company, found[0].name if found else "", "; ".join(reasons)
+        company, application = next(iter(clients), ""), found[0].name if found else ""
+        return company, application, "; ".join(reasons)
 
-    def suggested(self, rows: Iterable[tuple[Purchase, str, str, str]]) -> tuple[Unmatched, ...]:
+    def suggested(self, rows: Iterable[tuple[Purchase, str, str]]) -> Iterator[Purchase]:
         """The rows with what their customer or article may be."""
         rows = list(rows)
-        unknown = {row.customer: row.customer for row, company, _, _ in rows if not company}
-        called = {name: name for name in self._called}
-        companies = suggest_companies(unknown, called) if unknown else {}
-        articles: dict[str, list[str]] = {}
-        found = []
-        for row, company, application, reason in rows:
-            told = [] if company else [self._called[x.id] for x in companies[row.customer][:2]]
-            said = [f"purchased_as of {one}" for one in dict.fromkeys(told)]
-            if not application:
-                text = row.name or row.article
-                if text not in articles:
-                    near = suggest_products(text, {x: x for x in self._applications})
-                    articles[text] = [f"articles of {x.id}" for x in near[:2]]
-                said += articles[text]
-            found.append(Unmatched(row, reason, tuple(said)))
-        return tuple(found)
+        unknown = {row.customer: row.customer for row, company, _ in rows if not company}
+        near = suggest_companies(unknown, {name: name for name in self._called})
+        products = cache(lambda text: suggest_products(text, self._applications))
+        for row, company, application in rows:
+            clients = () if company else near[row.customer][:2]
+            articles = () if application else products(row.name or row.article)[:2]
+            said = [f"purchased_as of {self._called[one.id]}" for one in clients]
+            said += [f"articles of {one.id}" for one in articles]
+            yield replace(row, suggestions=tuple(dict.fromkeys(said)))
+
+
+def _keys(name: str) -> tuple[tuple[str, str], ...]:
+    """What a company is found by: its name, then what identifies it in that."""
+    key = parse_name(name).key
+    return (("name", fold(name)), *([("key", key)] if key else []))

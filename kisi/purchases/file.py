@@ -7,30 +7,39 @@ or its numbers are the sum of the rows above it. What is not understood is a row
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from io import StringIO
-from itertools import islice
+from functools import lru_cache
+from itertools import product
+from operator import sub
 from pathlib import Path
 from typing import NamedTuple
 
 from kisi.config import Invoice
 from kisi.config.sentences import did_you_mean, listed, shorten
-from kisi.csv_table import without_sep
+from kisi.csv_table import (
+    CODE_PAGES,
+    BadRowError,
+    best_row,
+    decode_text,
+    fold,
+    read_rows,
+    without_sep,
+)
 from kisi.errors import ConfigError
 from kisi.files import open_regular
-from kisi.sources.business_hub.report import fold
 from kisi.transport import Limits
 
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-_CODE_PAGES = ("cp1252", "cp1250", "cp1251")
-"""Of Windows, which writes CSV in that of its country; the likeliest first."""
 _DELIMITERS = (";", ",", "\t", "|")
 _LINES_ABOVE = 100
 """The headings stand among the first so many rows."""
+_TEXTS = ("customer", "article", "name")
+_NUMBERS = ("quantity", "price", "amount")
+_Places = Mapping[str, int]
+"""The column of each of these; one that the file has not is `_NOWHERE`."""
+_NOWHERE = 10**9
 _SUBTOTALS = 50
 """A sum may begin after one of the last so many sums."""
 _CENT = Decimal("0.01")
@@ -62,11 +71,12 @@ class Purchase:
     article: str
     name: str
     quantity: Decimal | None = None
-    price: Decimal | None = None
     amount: Decimal | None = None
     """The file's own, else quantity times price."""
     problem: str = ""
     """Why it cannot be matched; a sentence without its full stop."""
+    suggestions: tuple[str, ...] = ()
+    """Where its names may belong."""
 
 
 class LeftOut(NamedTuple):
@@ -118,34 +128,28 @@ def read_purchases(
 
     A `ConfigError` where the file is no table, lacks a heading, or leaves open what 1.000 means.
     """
-    headings = {key: fold(text) for key, text in invoice.columns if text}
-    encoding, text = _decoded(name, content, invoice.encoding, {*headings.values(), *names})
-    rows, delimiter, at = _table(name, text, invoice, headings)
-    own = [fold(cell) for cell in rows[at].cells]
-    places = {key: own.index(heading) for key, heading in headings.items()}
-    body = rows[at + 1 :]
-    signs = _signs(name, body, places, invoice)
-    reader = _Reader(places, rows[at].cells, signs)
-    for row in body:
-        reader.read(row)
-    above = [LeftOut(row.line, "above", _joined(row)) for row in rows[:at] if any(row.cells)]
-    return PurchaseFile(
-        name,
-        encoding,
-        delimiter,
-        signs[0],
-        tuple(reader.purchases),
-        (*above, *reader.left_out),
-        reader.blank + at - len(above),
+    headings = [text for _, text in invoice.columns if text]
+    encoding, text = _decoded(name, content, invoice.encoding, {*headings, *names})
+    named, text = without_sep(text)
+    choices = [*filter(None, (invoice.delimiter or named,))] or _DELIMITERS
+    wanted = {*map(fold, headings)}
+    delimiter, at, cells = best_row(
+        text, choices, lambda row: len(wanted & {*map(fold, row)}), _LINES_ABOVE
     )
+    places = _places(name, cells, invoice)
+    rows = _rows(name, text, delimiter)
+    signs = _signs(name, rows[at + 1 :], places, invoice)
+    reader = _Reader(places, rows[at].cells, signs)
+    for row in rows[:at]:
+        reader.leave_out(row, "above")
+    for row in rows[at + 1 :]:
+        reader.read(row)
+    found = tuple(reader.purchases), tuple(reader.left_out), reader.blank
+    return PurchaseFile(name, encoding, delimiter, signs[0], *found)
 
 
 def _refusal(name: str, what: str, remedy: str = "") -> ConfigError:
     return ConfigError(f"{name}: {what} Nothing was compared.", remedy=remedy)
-
-
-def _joined(row: _Row) -> str:
-    return " | ".join(filter(None, row.cells))
 
 
 # --- from bytes to rows ---------------------------------------------------------------------------
@@ -154,99 +158,57 @@ def _joined(row: _Row) -> str:
 def _decoded(
     name: str, content: bytes, encoding: str | None, known: Collection[str]
 ) -> tuple[str, str]:
-    """The encoding and the text. Without a mark, and if not UTF-8, the likeliest code page."""
-    mark, marked = next((x for x in _MARKS if content.startswith(x[0])), (b"", ""))
-    tried = [encoding] if encoding else [marked] if marked else ["utf-8", *_CODE_PAGES]
-    found: dict[str, str] = {}
-    for one in tried:
-        try:
-            found[one] = content.removeprefix(mark).decode(one)
-        except UnicodeError:
-            continue
-        if one == "utf-8":
-            break
-    telling = {word for text in known for word in _words(text) if not word.isascii()}
-    best = max(found, key=lambda one: _likelihood(found[one], telling), default="")
-    if not best or "\0" in found[best]:
+    try:
+        text, found, _ = decode_text(content, encoding, known)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        tried = encoding or " or ".join(("utf-8", *CODE_PAGES))
         remedy = "Set its `encoding` in kisi.toml, or see whether it is the right file."
-        raise _refusal(name, f"Its bytes are no text in {' or '.join(tried)}.", remedy)
-    return best, found[best].removeprefix("\ufeff")
+        raise _refusal(name, f"Its bytes are no text in {tried}.", remedy)
+    return found, text.removeprefix("\ufeff")
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+", text.casefold())
-
-
-def _likelihood(text: str, telling: Collection[str]) -> tuple[int, int]:
-    """How many known words a text has; how many it has that no language has, as a minus."""
-    words = {word for word in _words(text) if not word.isascii()}
-    odd = sum(bool(_ODD.search(word)) for word in words)
-    return len(words & set(telling)), -odd - len(re.findall(r"\w[¤¦§©¬®±²³µ¶·¹¿¡]\w", text))
-
-
-_ODD = re.compile(r"[a-zà-ÿ][а-я]|[а-я][a-zà-ÿ]|[à-ÿ]{3}", re.IGNORECASE)  # noqa: RUF001
-"""Latin and Cyrillic letters in one word, or three letters with accents in a row."""
-
-
-def _table(
-    name: str, text: str, invoice: Invoice, headings: Mapping[str, str]
-) -> tuple[list[_Row], str, int]:
-    """The rows, the delimiter under which they have most headings, and where these stand."""
-    named, text = without_sep(text)
-    wanted = set(headings.values())
-    choices = (invoice.delimiter or named,) if invoice.delimiter or named else _DELIMITERS
-    best: tuple[int, str, int, list[str]] = (-1, choices[0], 0, [])
-    for delimiter in choices:
-        for place, row in enumerate(islice(_lenient_rows(text, delimiter), _LINES_ABOVE)):
-            hits = len(wanted & {fold(cell) for cell in row})
-            if hits > best[0]:
-                best = (hits, delimiter, place, row)
-    _, delimiter, at, row = best
-    own = [fold(cell) for cell in row]
+def _places(name: str, cells: Sequence[str], invoice: Invoice) -> _Places:
+    """Where each column stands; a refusal unless each heading is there once."""
+    folded, own = [*map(fold, cells)], [*filter(None, cells)]
     problems = [
-        f'There is no column "{shorten(getattr(invoice.columns, key))}" ({key}); '
-        + did_you_mean(heading, list(filter(None, row)))
-        if heading not in own
-        else f'Two of its columns have the heading "{shorten(getattr(invoice.columns, key))}".'
-        for key, heading in headings.items()
-        if own.count(heading) != 1
+        f'There is no column "{shorten(text)}" ({key}); {did_you_mean(fold(text), own)}'
+        if fold(text) not in folded
+        else f'Two of its columns have the heading "{shorten(text)}".'
+        for key, text in invoice.columns
+        if text and folded.count(fold(text)) != 1
     ]
     if problems:
         raise _refusal(
             name,
-            f"{' '.join(problems)} The headings are taken to be {listed(list(filter(None, row)))}.",
+            f"{' '.join(problems)} The headings are taken to be {listed(own)}.",
             "Name the file's own headings in the `columns` of this invoice in kisi.toml.",
         )
+    return {key: folded.index(fold(text)) if text else _NOWHERE for key, text in invoice.columns}
+
+
+def _texts(row: _Row, places: _Places) -> dict[str, str]:
+    """What a row has in each column; empty where it ends before."""
+    return {key: "".join(row.cells[at : at + 1]) for key, at in places.items()}
+
+
+def _rows(name: str, text: str, delimiter: str) -> list[_Row]:
     rows: list[_Row] = []
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    most = Limits().rows
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return rows, delimiter, at
-        except csv.Error as error:
-            what = f"Line {line} is no valid CSV, or the file is cut off ({error})."
-            raise _refusal(
-                name, what, "See the quotes of that row, or get the file anew."
-            ) from error
-        rows.append(_Row(line, tuple(map(_cell, cells))))
-        if len(rows) > most:
-            raise _refusal(name, f"It has more than {most:,} rows.")
-
-
-def _lenient_rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    """Rows as far as they are CSV: under another delimiter they may be none."""
     try:
-        yield from csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-    except csv.Error:
-        return
+        for line, cells in read_rows(text, delimiter):
+            rows.append(_Row(line, tuple(map(_cell, cells))))
+            if len(rows) > Limits().rows:
+                raise _refusal(name, f"It has more than {Limits().rows:,} rows.")
+    except BadRowError as error:
+        what = f"Line {error.line} is no valid CSV, or the file is cut off ({error})."
+        remedy = "See the quotes of that row, or get the file anew."
+        raise _refusal(name, what, remedy) from error
+    return rows
 
 
 def _cell(text: str) -> str:
     """A cell's text; `="0123"` is how some programs keep a spreadsheet from making a number."""
-    text = text.strip()
     return text[2:-1] if text.startswith('="') and text.endswith('"') and len(text) > 2 else text
 
 
@@ -256,6 +218,7 @@ _Signs = tuple[str, str]
 """The decimal sign, or none, and what may stand between thousands."""
 
 
+@lru_cache(maxsize=2**16)
 def number(text: str, signs: _Signs) -> Decimal | None:
     """The number of a cell; None if it is not surely one.
 
@@ -267,7 +230,7 @@ def number(text: str, signs: _Signs) -> Decimal | None:
         return None
     decimal, thousands = signs
     whole, sign, rest = match["digits"].partition(decimal) if decimal else (match["digits"], "", "")
-    grouped = re.fullmatch(r"[0-9]{1,3}(?:([., '])[0-9]{3}(?:\1[0-9]{3})*)?|[0-9]+", whole)
+    grouped = re.fullmatch(r"[1-9][0-9]{0,2}(?:([., '])[0-9]{3}(?:\1[0-9]{3})*)?|[0-9]+", whole)
     fits = grouped is not None and (not grouped[1] or grouped[1] in thousands)
     digits = re.sub(r"\D", "", whole)
     if not fits or (sign and not rest.isdigit()) or len(digits + rest) > _MOST_DIGITS:
@@ -277,44 +240,26 @@ def number(text: str, signs: _Signs) -> Decimal | None:
     return -value if any(negative) else value
 
 
-def _signs(name: str, rows: Sequence[_Row], places: Mapping[str, int], invoice: Invoice) -> _Signs:
-    """The decimal sign that all numbers agree on, and the signs of thousands."""
-    decimal: str = invoice.decimal
-    if not decimal:
-        told: dict[str, tuple[int, str]] = {}
-        open_: tuple[int, str] | None = None
-        for row in rows:
-            for key in places.keys() & {"quantity", "price", "amount"}:
-                text = row.cells[places[key]] if places[key] < len(row.cells) else ""
-                found = _decimal_of(text, invoice.thousands)
-                if found == "?":
-                    open_ = open_ or (row.line, text)
-                elif found:
-                    told.setdefault(found, (row.line, text))
-        if len(told) > 1 or (open_ and not told):
-            places_ = [*told.values(), *([open_] if open_ and not told else [])]
-            shown = " and ".join(f'"{shorten(text)}" in line {line}' for line, text in places_)
-            what = f"It is not clear which sign is the decimal one: {shown}."
-            raise _refusal(name, what, 'Set decimal = "," or "." for this invoice in kisi.toml.')
-        decimal = next(iter(told), "")
-    return decimal, invoice.thousands or "".join(x for x in "., '" if x != decimal)
-
-
-def _decimal_of(text: str, thousands: str) -> str:
-    """The decimal sign that a number shows; empty: none; "?": 1.000 may be a thousand or one."""
-    match = _NUMBER.fullmatch(text.translate(_SIGNS).strip())
-    digits: str = match["digits"] if match else ""
-    signs: list[str] = re.findall(r"[.,]", digits)
-    if not signs:
-        return ""
-    last, other = signs[-1], "," if signs[-1] == "." else "."
-    if len(set(signs)) > 1:
-        return last
-    if last == thousands or len(signs) > 1:
-        return other if last != thousands else ""
-    whole, _, rest = digits.partition(last)
-    plain = len(rest) == 3 and re.fullmatch(r"[1-9][0-9]{0,2}", whole)
-    return "?" if plain else last
+def _signs(name: str, rows: Sequence[_Row], places: _Places, invoice: Invoice) -> _Signs:
+    """The decimal sign under which all numbers are numbers, and the signs of thousands."""
+    between = {x: "., '".replace(x, "") for x in (",", ".", "")}
+    decimal: str = invoice.decimal or {",": ".", ".": ","}.get(invoice.thousands, "")
+    told: dict[str, str] = {}  # "?": a number that is another one under each sign
+    texts = ((row.line, _texts(row, places)) for row in rows)
+    for (line, own), key in () if decimal else product(texts, _NUMBERS):
+        text = own[key]
+        found = {x: number(text, (x, between[x])) for x in ",."}
+        values = {x: value for x, value in found.items() if value is not None}
+        if len(values) == 1 or len({*values.values()}) > 1:
+            sign = "?" if len(values) > 1 else next(iter(values))
+            told.setdefault(sign, f'"{shorten(text)}" in line {line}')
+    clear = [sign for sign in told if sign != "?"]
+    if told and len(clear) != 1:
+        shown = " and ".join(told[sign] for sign in clear or told)
+        what = f"It is not clear which sign is the decimal one: {shown}."
+        raise _refusal(name, what, 'Set decimal = "," or "." for this invoice in kisi.toml.')
+    decimal = decimal or "".join(clear)
+    return decimal, invoice.thousands or between[decimal]
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -326,81 +271,74 @@ _Total = tuple[Decimal, Decimal, int]
 class _Reader:
     """Takes row after row; knows what the rows so far come to."""
 
-    def __init__(self, places: Mapping[str, int], headings: Sequence[str], signs: _Signs) -> None:
+    def __init__(self, places: _Places, headings: Sequence[str], signs: _Signs) -> None:
         self.purchases: list[Purchase] = []
         self.left_out: list[LeftOut] = []
         self.blank = 0
-        self._places, self._headings, self._signs = places, tuple(headings), signs
+        self._places, self._headings, self._signs = places, headings, signs
         self._total: _Total = (Decimal(0), Decimal(0), 0)
         self._starts: list[_Total] = [self._total]
         self._tax = Decimal(0)
 
-    def read(self, row: _Row) -> None:
-        if not any(row.cells):
+    def leave_out(self, row: _Row, kind: str) -> None:
+        if any(row.cells):
+            self.left_out.append(LeftOut(row.line, kind, " | ".join(filter(None, row.cells))))
+        else:
             self.blank += 1
-            return
-        purchase = self._purchase(row)
-        if kind := self._bills_nothing(row, purchase):
-            self.left_out.append(LeftOut(row.line, kind, _joined(row)))
-            return
-        self.purchases.append(purchase)
-        if not purchase.problem:
-            units, money, rows = self._total
-            units += purchase.quantity or 0
-            self._total = (units, money + (purchase.amount or 0), rows + 1)
 
-    def _text(self, row: _Row, key: str) -> str:
-        place = self._places.get(key, len(row.cells))
-        return row.cells[place] if place < len(row.cells) else ""
-
-    def _purchase(self, row: _Row) -> Purchase:
-        customer, article, name = (self._text(row, x) for x in ("customer", "article", "name"))
-        written = {key: self._text(row, key) for key in ("quantity", "price", "amount")}
-        numbers = {key: number(text, self._signs) for key, text in written.items()}
-        quantity, price, amount = numbers.values()
-        if amount is None and not written["amount"] and None not in (quantity, price):
-            amount = quantity * price  # type: ignore[operator]  # neither is None
-        wrong = [key for key, text in written.items() if text and numbers[key] is None]
-        problems = [f'its {key} "{shorten(written[key])}" is not a number' for key in wrong]
+    def read(self, row: _Row) -> None:
+        texts = _texts(row, self._places)
+        quantity, price, amount = numbers = [number(texts[x], self._signs) for x in _NUMBERS]
+        if not texts["amount"] and quantity is not None and price is not None:
+            amount = quantity * price
+        problems = [
+            f'its {key} "{shorten(texts[key])}" is not a number'
+            for key, value in zip(_NUMBERS, numbers, strict=True)
+            if texts[key] and value is None
+        ]
         if any(row.cells[len(self._headings) :]):
             cells = f"it has {len(row.cells)} cells and the headings {len(self._headings)}"
             problems = [f"{cells}, so that its numbers may stand in other columns"]
-            quantity = price = amount = None
-        elif not written["quantity"]:
+            quantity = amount = None
+        elif kind := self._bills_nothing(row, texts, quantity, amount):
+            self.leave_out(row, kind)
+            return
+        elif not texts["quantity"]:
             problems.append("it has no quantity")
-        problem = "; ".join(problems)
-        return Purchase(row.line, customer, article, name, quantity, price, amount, problem)
+        customer, article, name = (texts[key] for key in _TEXTS)
+        purchase = Purchase(row.line, customer, article, name, quantity, amount)
+        self.purchases.append(replace(purchase, problem="; ".join(problems)))
+        if not problems:
+            units, money, rows = self._total
+            self._total = units + (quantity or 0), money + (amount or 0), rows + 1
 
-    def _bills_nothing(self, row: _Row, purchase: Purchase) -> str:
+    def _bills_nothing(
+        self, row: _Row, texts: Mapping[str, str], quantity: Decimal | None, amount: Decimal | None
+    ) -> str:
         """Why a row is left out, in a word; empty: it is not."""
         if row.cells == self._headings:
             return "headings"
-        numbers = [self._text(row, key) for key in ("quantity", "price", "amount")]
-        own = [x for x in (purchase.customer, purchase.article, purchase.name) if x]
-        if len(own) > 1 or any(row.cells[len(self._headings) :]):
+        own = sum(bool(texts[key]) for key in _TEXTS)
+        if own > 1:
             return ""
-        if not any(numbers):
+        if not any(texts[key] for key in _NUMBERS):
             return "text"
-        texts = [cell for cell in row.cells if cell and number(cell, self._signs) is None]
-        labelled, taxed = (any(map(x.match, texts)) for x in (_SUM, _TAX))
-        if taxed and not labelled and not numbers[0] and purchase.amount is not None:
-            self._tax += purchase.amount
+        labels = [cell for cell in row.cells if cell and number(cell, self._signs) is None]
+        labelled, taxed = (any(map(x.match, labels)) for x in (_SUM, _TAX))
+        if taxed and not labelled and not texts["quantity"] and amount is not None:
+            self._tax += amount
             return "tax"
-        if (labelled or not own) and self._is_sum(purchase):
+        if (labelled or not own) and self._is_sum(quantity, amount):
             self._starts.append(self._total)
             return "sum"
         return ""
 
-    def _is_sum(self, row: Purchase) -> bool:
-        """Whether its numbers are what the rows above it come to, since any of the last sums."""
-        if (row.quantity, row.amount) == (None, None) or not self._total[2]:
-            return False
-        for units, money, rows in {self._starts[0], *self._starts[-_SUBTOTALS:]}:
-            slack = _CENT * (1 + self._total[2] - rows)
-            paid = self._total[1] - money
-            same = row.amount is None or any(
-                abs(row.amount - x) <= slack for x in (paid, paid + self._tax)
-            )
-            if same and row.quantity in (None, self._total[0] - units) and self._total[2] > rows:
-                return True
+    def _is_sum(self, quantity: Decimal | None, amount: Decimal | None) -> bool:
+        """Whether these are what the rows above come to, since any of the last sums."""
+        for start in {self._starts[0], *self._starts[-_SUBTOTALS:]}:
+            units, money, rows = map(sub, self._total, start)
+            slack = _CENT * (1 + rows)
+            paid = amount is None or any(abs(amount - money - x) <= slack for x in (0, self._tax))
+            if rows and paid and quantity in (None, units):
+                return (quantity, amount) != (None, None)
         return False

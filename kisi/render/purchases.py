@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from kisi.csv_table import CsvStyle
-from kisi.formats import Made, described, document
+from kisi.formats import described, document
 from kisi.json_text import Json
 from kisi.purchases.compare import Compared, Comparison
 from kisi.purchases.file import Purchase
@@ -14,34 +14,29 @@ from kisi.render.export import csv_of
 from kisi.render.formatting import money, plural, quantity
 from kisi.render.report import Item, Report, Section, Span, Tone, table
 
-_MADE: Made = {
-    "unmatched_purchase.suggestions": lambda one: list(one.suggestions),
-}
 
-
-def _sums(rows: Iterable[Purchase]) -> Json:
-    rows = tuple(rows)
+def _sums(rows: Sequence[Purchase]) -> Json:
     units = sum((row.quantity or Decimal(0) for row in rows), Decimal(0))
     amounts = [row.amount for row in rows if row.amount is not None]
-    return {"quantity": units, "amount": sum(amounts, Decimal(0)) if amounts else None}
+    return {"quantity": units, "amount": sum(amounts) if amounts else None}
+
+
+def _parts(found: Compared) -> dict[str, Sequence[Purchase]]:
+    return {
+        "read": found.file.purchases,
+        "matched": found.matched,
+        "unmatched": found.unmatched,
+    }
 
 
 def reconcile_document(found: Compared, code: int) -> Json:
     """The comparison as plain JSON data."""
     file = found.file
-    rows = {
-        "read": len(file.purchases),
-        "matched": len(found.matched),
-        "unmatched": len(found.unmatched),
-        "ignored": len(file.left_out) + file.blank,
-    }
-    unmatched = [one.purchase for one in found.unmatched]
-    totals = {
-        "read": _sums(file.purchases),
-        "matched": _sums(found.matched),
-        "unmatched": _sums(unmatched),
-    }
-    return document("reconcile", found, _MADE, exit_code=code, rows=rows, totals=totals)
+    parts = _parts(found)
+    rows: Json = {name: len(purchases) for name, purchases in parts.items()}
+    rows["ignored"] = len(file.left_out) + file.blank
+    totals = {name: _sums(purchases) for name, purchases in parts.items()}
+    return document("reconcile", found, exit_code=code, rows=rows, totals=totals)
 
 
 def reconcile_csv(found: Compared, style: CsvStyle) -> str:
@@ -50,8 +45,8 @@ def reconcile_csv(found: Compared, style: CsvStyle) -> str:
         {"kind": "application", **described("compared", one)} for one in found.companies
     ]
     for one in found.unmatched:
-        row = described("unmatched_purchase", one, _MADE)
-        rows.append({"kind": "unmatched", **row, "suggestions": "; ".join(one.suggestions)})
+        row = described("unmatched_purchase", one, suggestions="; ".join(one.suggestions))
+        rows.append({"kind": "unmatched", **row})
     rows += ({"kind": "ignored", **described("left_out", one)} for one in found.file.left_out)
     return csv_of("reconcile", rows, style)
 
@@ -75,12 +70,12 @@ def reconcile_report(found: Compared, *, detailed: bool) -> Report:
     if found.unmatched:
         rows_ = [
             (
-                str(one.purchase.line),
-                one.purchase.customer,
-                " ".join(filter(None, (one.purchase.article, one.purchase.name))),
-                _units(one.purchase.quantity),
-                _money(one.purchase.amount),
-                one.reason + (f": {' or '.join(one.suggestions)}?" if one.suggestions else ""),
+                str(one.line),
+                one.customer,
+                " ".join(filter(None, (one.article, one.name))),
+                _units(one.quantity),
+                _money(one.amount),
+                one.problem + (f": {' or '.join(one.suggestions)}?" if one.suggestions else ""),
             )
             for one in found.unmatched
         ]
@@ -96,13 +91,8 @@ def reconcile_report(found: Compared, *, detailed: bool) -> Report:
 
 def _totals(found: Compared) -> Section:
     file = found.file
-    parts = (
-        ("read", file.purchases),
-        ("matched", found.matched),
-        ("unmatched", [one.purchase for one in found.unmatched]),
-    )
     rows = []
-    for name, purchases in parts:
+    for name, purchases in _parts(found).items():
         sums = _sums(purchases)
         units, cost = quantity(sums["quantity"]), _money(sums["amount"])
         rows.append((name, str(len(purchases)), units, cost))

@@ -6,12 +6,9 @@ guessed, since every cell ends on an invoice: whatever is wrong or ambiguous rai
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import re
-import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -20,7 +17,15 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kisi.config.settings import Hours, Section, Table, Text
-from kisi.csv_table import Decoded, decode_text, without_sep
+from kisi.csv_table import (
+    BadRowError,
+    Decoded,
+    best_row,
+    decode_text,
+    fold,
+    read_rows,
+    without_sep,
+)
 from kisi.errors import SourceError
 from kisi.model import Category
 from kisi.transport import Limits
@@ -84,11 +89,6 @@ UNCOUNTED_TYPES = _words("""
     testowa, zkušební, пробная, тестовая, бета
 """)
 """Licence types that are never counted."""
-
-
-def fold(text: str) -> str:
-    """`text` for comparisons: without regard to case, white space and how accents are composed."""
-    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
 def matching(pattern: str, base: Path) -> tuple[Path, ...]:
@@ -268,50 +268,33 @@ def _line(before: str) -> int:
     return before.replace("\r\n", "\n").replace("\r", "\n").count("\n") + 1
 
 
-class _Dialect(csv.excel):
-    strict = True
-    skipinitialspace = True
-
-
 def _delimiter(text: str, wanted: Collection[str], width: int) -> str:
     names = {fold(name) for name in wanted if name}
 
-    def fit(delimiter: str) -> tuple[int, int]:
-        reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
-        try:
-            cells = next((row for row in reader if row), [])
-        except csv.Error:
-            return (-1, 0)
-        fits = len(cells) == width if width else len(names & {fold(cell) for cell in cells})
-        return (int(fits), len(cells))
+    def fit(cells: Sequence[str]) -> tuple[int, int]:
+        return len(cells) == width if width else len(names & {*map(fold, cells)}), len(cells)
 
-    return max(_DELIMITERS, key=fit)
+    return best_row(text, _DELIMITERS, fit)[0]
 
 
 def _rows(file: Path, text: str, delimiter: str, width: int) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), _Dialect, delimiter=delimiter)
     headings = "`headings` name" if width else "the heading line"
-    while True:
-        location = Location(file, reader.line_num + 1)
-        try:
-            cells = tuple(cell.strip() for cell in next(reader))
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise refusal(
-                location, f"the row that starts here is no valid CSV, or it is cut off ({error})"
-            ) from error
-        if not cells:
-            continue
-        width = width or max((n for n, cell in enumerate(cells, 1) if cell), default=len(cells))
-        cells = cells if any(cells[width:]) else cells[:width]  # a spreadsheet pads rows
-        if len(cells) != width:
-            raise refusal(
-                location,
-                f"the row has {len(cells)} cells and {headings} {width}; "
-                f"its first cell is {shown(cells[0])}",
-            )
-        yield Row(location, cells)
+    try:
+        for line, cells in read_rows(text, delimiter):
+            if not cells:
+                continue
+            width = width or max((n for n, x in enumerate(cells, 1) if x), default=len(cells))
+            own = cells if any(cells[width:]) else cells[:width]  # a spreadsheet pads rows
+            if len(own) != width:
+                raise refusal(
+                    Location(file, line),
+                    f"the row has {len(own)} cells and {headings} {width}; "
+                    f"its first cell is {shown(own[0])}",
+                )
+            yield Row(Location(file, line), own)
+    except BadRowError as error:
+        what = f"the row that starts here is no valid CSV, or it is cut off ({error})"
+        raise refusal(Location(file, error.line), what) from error
 
 
 class Record(NamedTuple):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kisi.counting import ACTIVE, SUBSCRIPTION, UNLIMITED
-from kisi.csv_table import Decoded
+from kisi.csv_table import Decoded, fold
 from kisi.errors import SourceError
 from kisi.files import open_regular
 from kisi.model import (
@@ -40,7 +40,6 @@ from kisi.sources.business_hub.report import (
     Location,
     Record,
     decoded,
-    fold,
     matching,
     parse_report,
     refusal,

@@ -24,9 +24,9 @@ APPLICATIONS = (
 
 
 def compared(*companies: Company, known: dict[str, Known] | None = None, **row: str) -> Compared:
-    units, price = Decimal(row.pop("quantity", "5")), Decimal(3)
+    units = Decimal(row.pop("quantity", "5"))
     texts = {"customer": "Contoso", "article": "KL4801", "name": "", **row}
-    rows = (Purchase(2, quantity=units, price=price, amount=units * price, **texts),)
+    rows = (Purchase(2, quantity=units, amount=units * 3, **texts),)
     file = PurchaseFile("a.csv", "utf-8", ";", "", rows, (), 0)
     mapping = BillingMapping(APPLICATIONS, (), companies)
     return compare(file, "boll", "2026-11", mapping, known or {})
@@ -43,7 +43,7 @@ def test_the_exact_name_is_before_one_that_is_alike():
     rows = company("Contoso AG"), company("Contoso GmbH", number=2)
     assert compared(*rows, customer="Contoso GmbH").companies[0].company == "Contoso GmbH"
     (row,) = compared(*rows, customer="Contoso Ltd").unmatched
-    assert row.reason == "its customer may be Contoso AG or Contoso GmbH"
+    assert row.problem == "its customer may be Contoso AG or Contoso GmbH"
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_an_article_is_known_by_its_number_or_name(texts, application):
 
 def test_what_matches_nothing_is_told_with_what_it_may_be():
     (row,) = compared(company("Contoso Logistics"), customer="Contosso Logistic").unmatched
-    assert row.reason == "its customer is not known"
+    assert row.problem == "its customer is not known"
     assert row.suggestions == ("purchased_as of Contoso Logistics",)
     (row,) = compared(company("Contoso"), article="Z", name="The mail").unmatched
-    assert (row.reason, row.suggestions) == ("its article is not known", ("articles of Mail",))
+    assert (row.problem, row.suggestions) == ("its article is not known", ("articles of Mail",))
     for empty in ({"customer": ""}, {"customer": "..."}, {"article": ""}):
         assert len(compared(company("Contoso"), **empty).unmatched) == 1
 
