@@ -114,10 +114,15 @@ class BadRowError(ValueError):
         self.line = line
 
 
-def read_rows(
-    text: str, delimiter: str, *, strict: bool = True
-) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Each row, an empty one too: the line where it starts, its cells without outer spaces."""
+class CsvRow(NamedTuple):
+    """The line where a row starts, and its cells without outer spaces."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+def read_rows(text: str, delimiter: str, *, strict: bool = True) -> Iterator[CsvRow]:
+    """Each row, an empty one too; `BadRowError` for one that is none."""
     stream = StringIO(text, newline="")
     reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=strict)
     while True:
@@ -128,7 +133,7 @@ def read_rows(
             return
         except csv.Error as error:
             raise BadRowError(line, str(error)) from error
-        yield line, tuple(map(str.strip, cells))
+        yield CsvRow(line, tuple(map(str.strip, cells)))
 
 
 def best_row(

@@ -271,6 +271,15 @@ def _period(
     return period_count(terms.policy, terms.begins, known, today)
 
 
+def month_asked(first: date | None, settings: Config) -> Month:
+    """The month that begins with a day, or this one; `BadParameter` if it has not begun."""
+    today = local_day(Clock().now(), settings.timezone)
+    try:
+        return Month.of(first or today.replace(day=1), today)
+    except ValueError as error:
+        raise BadParameter(f"{error}.", param_hint="--month") from None
+
+
 def show_statement(
     config: Path | None,
     console: Console,
@@ -283,11 +292,7 @@ def show_statement(
     All billed clients, or those that are named. `typer.BadParameter` if the month has not begun.
     """
     settings, _ = load(config)
-    today = local_day(Clock().now(), settings.timezone)
-    try:
-        month = Month.of(first or today.replace(day=1), today)
-    except ValueError as error:
-        raise BadParameter(f"{error}.", param_hint="--month") from None
+    month = month_asked(first, settings)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         if journal.problem is not None:
             raise journal.problem

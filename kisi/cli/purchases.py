@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from typer import BadParameter
-
-from kisi.cli.journal import statement_for
+from kisi.cli.journal import month_asked, statement_for
 from kisi.cli.output import Console, show
 from kisi.config import Config
 from kisi.config.sentences import did_you_mean, shorten
 from kisi.counting import Matcher
 from kisi.errors import ConfigError, ExitCode
-from kisi.journal import Billing, ClientRecord, Journal
-from kisi.model import BillingMapping
+from kisi.journal import Billing, Journal
+from kisi.model import BillingMapping, Company
 from kisi.purchases.compare import Known, compare
 from kisi.purchases.file import read_file
 from kisi.redaction import safe_text
-from kisi.render.formatting import local_day, per
+from kisi.render.formatting import per
 from kisi.render.purchases import reconcile_csv, reconcile_document, reconcile_report, summary
 from kisi.render.statement import Month, Statement
 from kisi.run.setup import load
-from kisi.transport import Clock
-
-_Billed = dict[str, tuple[Decimal | None, Decimal | None, str]]
 
 
 def show_comparison(
@@ -36,11 +32,7 @@ def show_comparison(
 ) -> ExitCode:
     """Shows a file against a month; exit 6 if anything differs or is unmatched."""
     settings, mapping = load(config)
-    today = local_day(Clock().now(), settings.timezone)
-    try:
-        month = Month.of(first or today.replace(day=1), today)
-    except ValueError as error:
-        raise BadParameter(f"{error}.", param_hint="--month") from None
+    month = month_asked(first, settings)
     if invoice not in settings.invoices:
         raise ConfigError(
             f"There is no [invoices.{shorten(invoice)}] in {settings.path.name}; "
@@ -69,44 +61,42 @@ def _known(
     journal: Journal, mapping: BillingMapping, month: Month, settings: Config
 ) -> dict[str, Known]:
     records = {(one.psa, one.agreement): one for one in journal.clients()}
-    of: dict[str, list[tuple[ClientRecord, Statement]]] = defaultdict(list)
-    by_hand: dict[str, set[str]] = defaultdict(set)
-    for company in mapping.companies:
-        by_hand[company.name] |= {x.application for x in company.exceptions if not x.bill}
-        if record := records.get((company.psa, company.agreement)):
-            statement = statement_for(journal, record, month, settings)
-            of[company.name].append((record, statement))
     matcher = Matcher(mapping.applications)
-    return {name: _facts(several, by_hand[name], matcher) for name, several in of.items()}
+    clients: dict[str, list[Company]] = defaultdict(list)
+    for company in mapping.companies:
+        clients[company.name].append(company)
+    known = {}
+    for name, rows in clients.items():
+        read = [records[x] for one in rows if (x := (one.psa, one.agreement)) in records]
+        if read:
+            statements = [statement_for(journal, one, month, settings) for one in read]
+            off = "billing is off" if all(one.billing is Billing.OFF for one in read) else ""
+            by_hand = {x.application for one in rows for x in one.exceptions if not x.bill}
+            facts = _facts(statements, matcher)
+            known[name] = replace(facts, why_unknown=off, by_hand=by_hand)
+    return known
 
 
-def _facts(
-    several: Sequence[tuple[ClientRecord, Statement]], by_hand: set[str], matcher: Matcher
-) -> Known:
+def _facts(statements: Sequence[Statement], matcher: Matcher) -> Known:
     licensed: dict[str, dict[str, int]] = defaultdict(dict)
-    used: dict[str, int] = defaultdict(int)
-    billed: _Billed = {}
-    for _, statement in several:
+    used = Counter[str]()
+    billed: dict[str, tuple[Decimal | None, Decimal | None, str]] = {}
+    for statement in statements:
+        used.update(statement.used)
         for key in statement.keys:
             if key.counted and key.licenses and (application := matcher.match(key.name)):
                 licensed[application.name][key.serial] = key.licenses
-        for name, number in statement.used.items():
-            used[name] += number
         for line in statement.lines:
             cycle = per(line.terms.currency, line.terms.cycle)
-            units = None if line.quantity is None else Decimal(line.quantity)
             before = billed.get(line.application, (Decimal(0), Decimal(0), cycle))
             money = line.amount if before[2] == cycle else None  # not to be added up
-            billed[line.application] = (_sum(before[0], units), _sum(before[1], money), cycle)
-    off = all(record.billing is Billing.OFF for record, _ in several)
-    return Known(
-        {name: sum(keys.values()) for name, keys in licensed.items()},
-        used,
-        billed,
-        "billing is off" if off else "",
-        frozenset(by_hand),
-    )
+            billed[line.application] = (
+                _sum(before[0], line.quantity),
+                _sum(before[1], money),
+                cycle,
+            )
+    return Known({name: sum(keys.values()) for name, keys in licensed.items()}, used, billed)
 
 
-def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+def _sum(one: Decimal | None, other: Decimal | int | None) -> Decimal | None:
     return None if one is None or other is None else one + other

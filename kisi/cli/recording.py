@@ -122,12 +122,9 @@ class Recording:
             return [*shown, f"... and {more} more"] if more > 0 else shown
         if _stays(value, key):
             return value
-        number = self._number(str(value))
-        return (
-            str(number)
-            if isinstance(value, str) and value.isdigit()
-            else (self._text(value, number) if isinstance(value, str) else type(value)(number))
-        )
+        if isinstance(value, str):
+            return self._text(value)
+        return type(value)(self._number(str(value)))
 
     def _name(self, name: str, form: re.Pattern[str]) -> str:
         """A key, or a step of an address, if it has the `form` of a vendor's and names nobody."""
@@ -135,10 +132,11 @@ class Recording:
         own = any(x in folded if len(x) > _SHORT else x == folded for x in self._originals)
         return name if form.fullmatch(name) and not own else f"name-{self._number(name)}"
 
-    def _text(self, text: str, number: int) -> str:
-        return (
-            f"00000000-0000-0000-0000-{number:012}" if _GUID.fullmatch(text) else f"text-{number}"
-        )
+    def _text(self, text: str) -> str:
+        number = self._number(text)
+        if _GUID.fullmatch(text):
+            return f"00000000-0000-0000-0000-{number:012}"
+        return str(number) if text.isdigit() else f"text-{number}"
 
     def _number(self, original: str) -> int:
         return self._numbers.setdefault(original.casefold(), _FIRST + len(self._numbers))

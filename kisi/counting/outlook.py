@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
+from itertools import chain
 
 from kisi.counting.count import category_of
 from kisi.counting.rules import EXPIRED, SUSPENDED
@@ -51,17 +52,15 @@ def outlook(
     One entry a client, key and kind. What is in use of a key that several tenants have is the
     greatest of the servers' own figures, or the sum of the devices counted with it: the greater.
     """
-    counted: Counter[str] = Counter()
-    figures: dict[str, int] = {}
-    for key in (key for uses in keys.values() for key in uses):
+    counted, figures = Counter[str](), Counter[str]()
+    for key in chain.from_iterable(keys.values()):
         counted[key.serial] += key.devices
-        figures[key.serial] = max(figures.get(key.serial, 0), key.used or 0)
-    used = {serial: max(counted[serial], figure) for serial, figure in figures.items()}
+        figures[key.serial] = max(figures[key.serial], key.used or 0)
     found = (
         replace(one, kind=kind)
         for company in companies
         if company.billing
-        for one, counts in _of_client(company, keys, used, zone)
+        for one, counts in _of_client(company, keys, counted | figures, zone)
         for kind in _kinds(one, rules, today, counts=counts)
     )
     return tuple(sorted(found, key=_urgency))
@@ -78,23 +77,21 @@ def _of_client(
     for serial, uses in mine.items():
         ref, key = next((x for x in uses if x[1].counted), uses[0])
         known = used[serial] > 0 or any(one.used is not None for _, one in uses)
-        yield (
-            Outlook(
-                company=company.name,
-                tenant=ref,
-                application=key.application,
-                key=serial,
-                key_name=key.name,
-                kind=OutlookKind.ENDS,
-                devices=sum(one.devices for _, one in uses),
-                licenses=key.licenses,
-                used=used[serial] if known else None,
-                expires=key.expires,
-                ends=_day(key.expires, zone),
-                reason=key.reason,
-            ),
-            key.counted,
+        one = Outlook(
+            company=company.name,
+            tenant=ref,
+            application=key.application,
+            key=serial,
+            key_name=key.name,
+            kind=OutlookKind.ENDS,
+            devices=sum(one.devices for _, one in uses),
+            licenses=key.licenses,
+            used=used[serial] if known else None,
+            expires=key.expires,
+            ends=_day(key.expires, zone),
+            reason=key.reason,
         )
+        yield one, key.counted
 
 
 def _kinds(
@@ -141,14 +138,12 @@ def ended_keys(
         key = keys.get(serial)
         if key is not None and key.counted:
             continue
-        since = "is not on its server any more"
-        if key is not None:
-            ended = key.reason == EXPIRED
-            since = (
-                f"ended on {_day(key.expires, zone)}"
-                if ended
-                else f"is no more than a {key.reason}"
-            )
+        if key is None:
+            since = "is not on its server any more"
+        elif key.reason == EXPIRED:
+            since = f"ended on {_day(key.expires, zone)}"
+        else:
+            since = f"is no more than a {key.reason}"
         devices = "1 device was" if number == 1 else f"{number} devices were"
         yield f"key {serial} ({names.get(serial, '')[:80]}) {since}: {devices} counted with it"
 
@@ -158,9 +153,7 @@ def _counted(
 ) -> Iterator[Evidence]:
     """The devices that are counted for a line."""
     every, mine = Category.ALL in line.categories, line.categories
-    for usage in usages:
-        for one in usage.applications:
-            if one.application == line.application:
-                for item in one.evidence:
-                    if item.counted and (every or category_of(item.device_class, rules) in mine):
-                        yield item
+    for one in chain.from_iterable(usage.applications for usage in usages):
+        for item in one.evidence if one.application == line.application else ():
+            if item.counted and (every or category_of(item.device_class, rules) in mine):
+                yield item

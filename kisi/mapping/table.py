@@ -13,19 +13,17 @@ behind a delimiter is `\x3d` (`kisi.redaction`). Several values in a cell are di
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from io import StringIO
 from itertools import zip_longest
 from typing import Any, TypeVar
 
 from kisi.config.sentences import did_you_mean, shorten, type_name
-from kisi.csv_table import CsvStyle, csv_table, without_sep
+from kisi.csv_table import BadRowError, CsvStyle, csv_table, read_rows, without_sep
 from kisi.errors import ConfigError
 from kisi.mapping.changes import MappingEdit, with_keys
 from kisi.mapping.rules import UNTOUCHED
@@ -416,17 +414,17 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
     """
     named, body = without_sep(text.removeprefix("\ufeff"))
     delimiter = named or max(_DELIMITERS, key=body.partition("\n")[0].count)
-    reader = csv.reader(StringIO(body, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [cell.strip().casefold() for cell in next(filter(None, reader), [])]
-        _refuse_columns(header, columns, name)
-        filled = (cells for cells in reader if any(map(str.strip, cells)))
-        return [_row(header, cells, f"{name}, line {reader.line_num}") for cells in filled]
-    except csv.Error as error:
+        rows = [row for row in read_rows(body, delimiter) if row.cells]
+    except BadRowError as error:
         raise ConfigError(
-            f"{name}, line {reader.line_num}: This is not CSV ({error}). Nothing was changed.",
+            f"{name}, line {error.line}: This is not CSV ({error}). Nothing was changed.",
             remedy="Save it as CSV (UTF-8) and do it again.",
         ) from error
+    header = [*map(str.casefold, rows[0].cells)] if rows else []
+    _refuse_columns(header, columns, name)
+    filled = (row for row in rows[1:] if any(row.cells))
+    return [_row(header, row.cells, f"{name}, line {row.line}") for row in filled]
 
 
 def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) -> None:

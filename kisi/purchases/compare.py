@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -29,7 +29,7 @@ class Known:
     """Units, money and the billing cycle with its currency; None: not known."""
     why_unknown: str = ""
     """Why nothing is known of what is billed; empty: an application without a line bills 0."""
-    by_hand: frozenset[str] = frozenset()
+    by_hand: Collection[str] = ()
     """Applications whose lines people manage."""
 
 

@@ -22,6 +22,7 @@ from kisi.config.sentences import did_you_mean, listed, shorten
 from kisi.csv_table import (
     CODE_PAGES,
     BadRowError,
+    CsvRow,
     best_row,
     decode_text,
     fold,
@@ -101,11 +102,6 @@ class PurchaseFile:
     left_out: tuple[LeftOut, ...]
     blank: int
     """Rows without a single text."""
-
-
-class _Row(NamedTuple):
-    line: int
-    cells: tuple[str, ...]
 
 
 def read_file(path: Path, invoice: Invoice, names: Collection[str]) -> PurchaseFile:
@@ -188,16 +184,16 @@ def _places(name: str, cells: Sequence[str], invoice: Invoice) -> _Places:
     return {key: folded.index(fold(text)) if text else _NOWHERE for key, text in invoice.columns}
 
 
-def _texts(row: _Row, places: _Places) -> dict[str, str]:
+def _texts(row: CsvRow, places: _Places) -> dict[str, str]:
     """What a row has in each column; empty where it ends before."""
     return {key: "".join(row.cells[at : at + 1]) for key, at in places.items()}
 
 
-def _rows(name: str, text: str, delimiter: str) -> list[_Row]:
-    rows: list[_Row] = []
+def _rows(name: str, text: str, delimiter: str) -> list[CsvRow]:
+    rows: list[CsvRow] = []
     try:
         for line, cells in read_rows(text, delimiter):
-            rows.append(_Row(line, tuple(map(_cell, cells))))
+            rows.append(CsvRow(line, tuple(map(_cell, cells))))
             if len(rows) > Limits().rows:
                 raise _refusal(name, f"It has more than {Limits().rows:,} rows.")
     except BadRowError as error:
@@ -240,7 +236,7 @@ def number(text: str, signs: _Signs) -> Decimal | None:
     return -value if any(negative) else value
 
 
-def _signs(name: str, rows: Sequence[_Row], places: _Places, invoice: Invoice) -> _Signs:
+def _signs(name: str, rows: Sequence[CsvRow], places: _Places, invoice: Invoice) -> _Signs:
     """The decimal sign under which all numbers are numbers, and the signs of thousands."""
     between = {x: "., '".replace(x, "") for x in (",", ".", "")}
     decimal: str = invoice.decimal or {",": ".", ".": ","}.get(invoice.thousands, "")
@@ -280,13 +276,13 @@ class _Reader:
         self._starts: list[_Total] = [self._total]
         self._tax = Decimal(0)
 
-    def leave_out(self, row: _Row, kind: str) -> None:
+    def leave_out(self, row: CsvRow, kind: str) -> None:
         if any(row.cells):
             self.left_out.append(LeftOut(row.line, kind, " | ".join(filter(None, row.cells))))
         else:
             self.blank += 1
 
-    def read(self, row: _Row) -> None:
+    def read(self, row: CsvRow) -> None:
         texts = _texts(row, self._places)
         quantity, price, amount = numbers = [number(texts[x], self._signs) for x in _NUMBERS]
         if not texts["amount"] and quantity is not None and price is not None:
@@ -313,7 +309,11 @@ class _Reader:
             self._total = units + (quantity or 0), money + (amount or 0), rows + 1
 
     def _bills_nothing(
-        self, row: _Row, texts: Mapping[str, str], quantity: Decimal | None, amount: Decimal | None
+        self,
+        row: CsvRow,
+        texts: Mapping[str, str],
+        quantity: Decimal | None,
+        amount: Decimal | None,
     ) -> str:
         """Why a row is left out, in a word; empty: it is not."""
         if row.cells == self._headings:
