@@ -260,6 +260,8 @@ def _signs(name: str, rows: Sequence[CsvRow], places: _Places, invoice: Invoice)
 
 # --- rows -----------------------------------------------------------------------------------------
 
+_Billed = tuple[Decimal | None, Decimal | None]
+"""Units and money of a row."""
 _Total = tuple[Decimal, Decimal, int]
 """Units, money, and how many rows have added to them."""
 
@@ -296,7 +298,7 @@ class _Reader:
             cells = f"it has {len(row.cells)} cells and the headings {len(self._headings)}"
             problems = [f"{cells}, so that its numbers may stand in other columns"]
             quantity = amount = None
-        elif kind := self._bills_nothing(row, texts, quantity, amount):
+        elif kind := self._bills_nothing(row, texts, (quantity, amount)):
             self.leave_out(row, kind)
             return
         elif not texts["quantity"]:
@@ -308,13 +310,7 @@ class _Reader:
             units, money, rows = self._total
             self._total = units + (quantity or 0), money + (amount or 0), rows + 1
 
-    def _bills_nothing(
-        self,
-        row: CsvRow,
-        texts: Mapping[str, str],
-        quantity: Decimal | None,
-        amount: Decimal | None,
-    ) -> str:
+    def _bills_nothing(self, row: CsvRow, texts: Mapping[str, str], billed: _Billed) -> str:
         """Why a row is left out, in a word; empty: it is not."""
         if row.cells == self._headings:
             return "headings"
@@ -325,10 +321,10 @@ class _Reader:
             return "text"
         labels = [cell for cell in row.cells if cell and number(cell, self._signs) is None]
         labelled, taxed = (any(map(x.match, labels)) for x in (_SUM, _TAX))
-        if taxed and not labelled and not texts["quantity"] and amount is not None:
-            self._tax += amount
+        if taxed and not labelled and not texts["quantity"] and billed[1] is not None:
+            self._tax += billed[1]
             return "tax"
-        if (labelled or not own) and self._is_sum(quantity, amount):
+        if (labelled or not own) and self._is_sum(*billed):
             self._starts.append(self._total)
             return "sum"
         return ""

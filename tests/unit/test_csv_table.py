@@ -60,6 +60,13 @@ def test_a_mark_and_utf_8_say_themselves_what_they_are(encoding):
 def test_a_code_page_that_is_set_is_not_guessed():
     assert decode_text("Soukenička".encode("cp1250"), "cp1250")[0] == "Soukenička"
     assert decode_text("Şişli".encode("cp1254"), "cp1254")[:2] == ("Şişli", "cp1254")
+    assert decode_text("Fabrikam".encode("utf-16-le"), "utf-16-le")[0] == "Fabrikam"
+
+
+def test_names_that_are_known_tell_the_code_page_before_letters_do():
+    content = "Soukenička".encode("cp1250")
+    assert decode_text(content)[1:] == ("cp1252", ("cp1250",))
+    assert decode_text(content, names=["Soukenička s.r.o."])[:2] == ("Soukenička", "cp1250")
 
 
 @given(st.binary(max_size=60))
