@@ -143,12 +143,8 @@ def ended_keys(
             continue
         since = "is not on its server any more"
         if key is not None:
-            ended = key.reason == EXPIRED
-            since = (
-                f"ended on {_day(key.expires, zone)}"
-                if ended
-                else f"is no more than a {key.reason}"
-            )
+            since = f"does not count any more ({key.reason})"
+            since = f"ended on {_day(key.expires, zone)}" if key.reason == EXPIRED else since
         devices = "1 device was" if number == 1 else f"{number} devices were"
         yield f"key {serial} ({names.get(serial, '')[:80]}) {since}: {devices} counted with it"
 
