@@ -24,6 +24,7 @@ from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, LineHistory, RunState, Subject
 from kisi.lock import is_running
 from kisi.model import BillingMapping, PeriodCount, TenantRef, Terms
+from kisi.planning import managed_by_hand
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
@@ -208,7 +209,7 @@ def show_explanation(
     devices: bool,
 ) -> None:
     """Shows a client's quantities in a run, by default the last that read the client."""
-    settings, _ = load(config)
+    settings, mapping = load(config)
     with Journal.open(settings.state_dir, readonly=True) as journal:
         if journal.problem is not None:
             raise journal.problem
@@ -250,6 +251,12 @@ def show_explanation(
         held=tuple(held),
         found=found,
         periods={line_id: period for line_id, period in periods.items() if period},
+        left_to_people=[
+            name
+            for one in mapping.companies
+            if (one.psa, one.agreement) == billed_on and run_id is None
+            for name in managed_by_hand(mapping, one)
+        ],
     )
     view = of_application(view, application) if application else view
     show(

@@ -143,7 +143,7 @@ def ended_keys(
         elif key.reason == EXPIRED:
             since = f"ended on {_day(key.expires, zone)}"
         else:
-            since = f"is no more than a {key.reason}"
+            since = f"does not count any more ({key.reason})"
         devices = "1 device was" if number == 1 else f"{number} devices were"
         yield f"key {serial} ({names.get(serial, '')[:80]}) {since}: {devices} counted with it"
 

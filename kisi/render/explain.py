@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, tzinfo
 from itertools import takewhile
@@ -71,6 +71,8 @@ class ExplainView:
     """By id, the lines in which the PSA holds something else than kisi confirmed last."""
     periods: Mapping[str, PeriodCount] = field(default_factory=dict)
     """By id, what another count policy than `today` looked at."""
+    left_to_people: Collection[str] = ()
+    """Applications whose lines the mapping leaves to people, written by kisi once or never."""
 
 
 def device_changes(
@@ -203,7 +205,8 @@ def of_application(view: ExplainView, glob: str) -> ExplainView:
 def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
     """How a client's quantities came about; with `devices` also each device, and why it counts."""
     client, run = view.client, f"run {view.run.id} of {moment(view.run.at, view.zone)}"
-    lines = tuple(_lines(view)) or (Span("kisi keeps no line of this client."),)
+    lines = (*_lines(view), *_left_to_people(view))
+    lines = lines or (Span("kisi keeps no line of this client."),)
     facts = (client.psa, f"agreement {client.agreement}", run)
     sections = [Section(client.name, facts, lines)]
     for tenant in view.tenants:
@@ -216,6 +219,13 @@ def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
         unread = Span("No reading of this client is in the journal.")
         sections.append(Section("Usage", (), (unread,)))
     return Report(f"kisi explain {client.name}", tuple(sections), (run,))
+
+
+def _left_to_people(view: ExplainView) -> Iterable[Span]:
+    """What is used, and billed by a line that kisi never wrote."""
+    used = {one.application for tenant in view.tenants for one in tenant.usage.applications}
+    for name in sorted((used & {*view.left_to_people}) - {line.application for line in view.lines}):
+        yield Span(f"{name}: its lines are managed by hand (`bill = false`), whatever is counted.")
 
 
 def _lines(view: ExplainView) -> Iterable[Item]:

@@ -416,8 +416,10 @@ def _consequences(line: PlannedLine) -> Iterable[Span]:
     """What a fall leaves off the next invoice, and which keys have caused it."""
     if line.overwritten and line.invoice:
         units = quantity(line.overwritten)
-        said = f"The invoice of {line.invoice} has {line.after} for its whole period: "
-        yield Span(f"{said}the {units} more that were billed until now are not on it.", Tone.DIM)
+        were, are = ("was", "is") if line.overwritten == 1 else ("were", "are")
+        the = "If it is released now, the" if line.hold else "The"
+        said = f"{the} invoice of {line.invoice} has {line.after} for its whole period: the {units}"
+        yield Span(f"{said} more that {were} billed until now {are} not on it.", Tone.DIM)
     if line.because:
         yield Span(f"Fewer are counted: {line.because}.", Tone.HELD)
 

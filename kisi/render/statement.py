@@ -43,7 +43,7 @@ _ONE_DAY = timedelta(days=1)
 _POLICIES = {
     TODAY: "the number of the last day that is known",
     "peak": "the highest number since the invoice period began",
-    "average": "the mean of the days since the invoice period began, rounded half up",
+    "average": "the mean, rounded half up, of the days since the invoice period began",
 }
 Readings = Iterable[tuple[date, date, TenantUsage]]
 """What a tenant used, with the evidence, and the first and last day on which it was so."""
@@ -383,7 +383,8 @@ def _sections(statement: Statement) -> Iterable[Section]:
 
 
 def _device(device: StatementDevice) -> Sequence[str]:
-    item, days = device.item, f"{device.first:%d} to {device.last:%d}"
+    item, days = device.item, f"{device.first:%d}"
+    days += f" to {device.last:%d}" if device.last > device.first else ""
     name = item.name or item.device
     return (str(device.number), name, item.os_name, days, str(device.last_seen or ""))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -197,10 +197,11 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     yield _overview(view, named=not detailed)
     if detailed:
         yield from (_client(client, view.zone) for client in view.clients)
+    invoices = {(x.record.psa, x.record.agreement): x.next_invoice for x in view.clients}
     for hold in view.holds:
         company = Company(hold.name, (), hold.psa, hold.company, hold.agreement)
         plan = CompanyPlan(company, Status.HELD, hold.lines, plan_id=hold.plan_id)
-        held = client_section(plan)
+        held = client_section(replace(plan, next_invoice=invoices.get((hold.psa, hold.agreement))))
         since = f"held since {day(hold.first_at, view.zone)}"
         yield Section(held.title, (*held.facts, since), held.items, Tone.HELD)
     if view.unsettled:

@@ -34,6 +34,14 @@ def test_a_change_says_which_invoice_it_reaches_and_what_none_will_have(operator
     (line,) = operator.preview().company("Contoso")["lines"]
     assert (line["invoice"], line["overwritten"]) == (None, 0)
 
+    contoso.remove_devices(1)
+    said = words(operator.run("preview").out)
+    assert "The invoice of 2026-11-01 has 87 for its whole period: the 1 more that was" in said
+    assert "billed until now is not on it" in said
+    contoso.remove_devices(60)
+    said = words(operator.run("preview").out)
+    assert "If it is released now, the invoice of 2026-11-01 has 27 for its whole period" in said
+
 
 def test_nothing_is_lost_on_the_first_day_of_a_period_nor_by_a_rise(operator: Operator):
     operator.bill_as_one()

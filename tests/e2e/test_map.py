@@ -399,6 +399,14 @@ def test_what_is_unmapped_is_listed_on_both_sides(mapped: Operator):
     assert {row[0] for row in rows[1:]} == {"tenant", "key name", "company", "agreement", "product"}
 
 
+def test_where_nothing_is_unmapped_that_is_said(operator: Operator):
+    operator.bill_as_one()
+    operator.client("Contoso", workstations=3)
+    listed = operator.run("map", "list", "--unmapped")
+    assert (listed.code, listed.out.strip()) == (0, "")
+    assert listed.err == "Nothing is unmapped, on either side.\n"
+
+
 def test_what_time_has_overtaken_is_listed(mapped: Operator):
     assert "there and active" in mapped.run("map", "list", "--stale").err
     mapped.world.agreements[1042].end_date = mapped.world.today + timedelta(days=30)

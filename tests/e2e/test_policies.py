@@ -390,6 +390,7 @@ def test_whoever_takes_over_a_tenant_waits_while_the_one_that_left_keeps_its_num
 def test_explain_and_statement_show_the_policy_and_its_days(operator: Operator):
     operator.bill_as_one()
     contoso = billed_by(operator, "peak", 90)
+    billed_by(operator, "average", 5)
     operator.sync()
     contoso.additions[0].unit_price = 2.0
     set_devices(contoso, 95)
@@ -413,6 +414,10 @@ def test_explain_and_statement_show_the_policy_and_its_days(operator: Operator):
     assert statement["period_begins"] == "2026-10-01"
     assert [one["quantity"] for one in statement["days"]][-3:] == [90, 95, 91]
     assert "the highest number since the invoice period began (2026-10-01)" in page
+    assert re.search(r" 14 to 16$", page, re.MULTILINE)
+    assert re.search(r"11 +15$", page, re.MULTILINE)  # there on one day
+    average = " ".join(operator.run("statement", "average").out.split())
+    assert "the mean, rounded half up, of the days since the invoice period began (2026" in average
 
 
 def test_a_statement_has_what_the_psa_held_at_the_end_whatever_the_policy(operator: Operator):

@@ -368,6 +368,18 @@ def test_a_line_managed_by_hand_is_shown_with_the_psas_own_number(operator: Oper
     assert (line["quantity"], line["billed"], line["managed_by_hand"]) == (6, 9, True)
 
 
+def test_explain_says_that_people_bill_what_kisi_never_wrote(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6)
+    contoso.exceptions.append({"application": APPLICATION, "bill": False})
+    operator.world.add_line(contoso.agreement_id, product, 9)
+    operator.sync()
+
+    told = _flat(operator.run("explain", "Contoso").out)
+    assert f"{APPLICATION}: its lines are managed by hand (`bill = false`)" in told
+    assert "keeps no line" not in told
+
+
 def test_status_shows_runs_holds_and_the_command_that_releases_them(operator: Operator):
     operator.bill_as_one()
     contoso = operator.client("Contoso", workstations=90)

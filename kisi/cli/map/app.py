@@ -193,6 +193,12 @@ def map_list(
         )
     if stale and not entries and not inventory.missing:
         console.info("Every mapped tenant, company, agreement and product is there and active.")
+    if (
+        unmapped
+        and not inventory.missing
+        and not any((shown.tenants, shown.key_names, shown.companies))
+    ):
+        console.info("Nothing is unmapped, on either side.")
     tell_missing(inventory, console)
     raise typer.Exit(inventory.exit_code)
 
@@ -242,10 +248,10 @@ def map_suggest(
     accept = [row.accept for row in suggestions.clients]
     accept += (row.accept for row in suggestions.applications)
     count, without = len(accept), len(suggestions.without)
+    has = "has" if without == 1 else "have"
+    none = f"; {plural(without, 'unmapped tenant')} {has} none from {least:g} on" if without else ""
     console.info(
-        f"{plural(count, 'suggestion')}, {sum(accept)} of them marked for acceptance; "
-        f"{plural(without, 'unmapped tenant')} {'has' if without == 1 else 'have'} none from "
-        f"{least:g} on."
+        f"{plural(count, 'suggestion')}, {sum(accept)} of them marked for acceptance{none}."
     )
     if count and console.format is Format.TABLE:
         console.info(_AS_A_FILE)

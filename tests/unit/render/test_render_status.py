@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from io import StringIO
 
@@ -190,6 +190,20 @@ def test_open_holds_have_the_command_that_releases_them():
     report = shown(samples.status_view())
     assert "plan a3f90b11 · held since 2026-11-01\n" in report
     assert "\n        kisi sync --accept a3f90b11\n" in report
+
+
+def test_the_invoice_of_a_hold_is_said_once_in_its_first_line():
+    view = samples.status_view()
+    (hold,) = view.holds
+    lines = tuple(replace(line, invoice=date(2026, 12, 1)) for line in hold.lines)
+    held = replace(hold, lines=lines)
+    record = replace(view.clients[0].record, psa=hold.psa, agreement=hold.agreement)
+    mine = replace(view.clients[0], record=record, next_invoice=date(2026, 12, 1))
+
+    assert "This change is on the invoice" in shown(replace(view, holds=(held,), clients=()))
+    report = shown(replace(view, holds=(held,), clients=(mine,)))
+    assert "next invoice 2026-12-01 · plan a3f90b11" in report
+    assert "This change is on the invoice" not in report
 
 
 def test_a_certificate_that_has_ended_is_still_shown():
