@@ -404,7 +404,7 @@ def test_where_nothing_is_unmapped_that_is_said(operator: Operator):
     operator.client("Contoso", workstations=3)
     listed = operator.run("map", "list", "--unmapped")
     assert (listed.code, listed.out.strip()) == (0, "")
-    assert listed.err == "Nothing is unmapped, on either side.\n"
+    assert listed.err == "Nothing is unmapped.\n"
 
 
 def test_what_time_has_overtaken_is_listed(mapped: Operator):

@@ -198,7 +198,7 @@ def map_list(
         and not inventory.missing
         and not any((shown.tenants, shown.key_names, shown.companies))
     ):
-        console.info("Nothing is unmapped, on either side.")
+        console.info("Nothing is unmapped.")
     tell_missing(inventory, console)
     raise typer.Exit(inventory.exit_code)
 
