@@ -1,7 +1,7 @@
 """`kisi sync --revert RUN`: what the PSA holds, night after night, until a person accepts."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -458,3 +458,68 @@ def test_a_wrong_count_of_a_line_that_is_back_does_not_enter_its_days(scene):
     night(scene, 900)
     held = night(scene, 94)
     assert numbers(held) == [(90, 94)]
+
+
+@pytest.mark.parametrize("new_id", [False, True])
+def test_what_is_to_go_back_hides_no_device_that_has_left_it(scene, new_id):
+    """The count of the old line falls, and until its reversal is settled the line does not."""
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(5, uid="VSRV-2")
+    night(scene, 10)
+    night(scene, 12)
+    wrong = night(scene, 10)
+    here, there = scene.hq.answers[COMPANY.tenants[0]], scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    gone = here.devices[here.rows[0].device]
+    came = replace(gone, id="anew" if new_id else gone.id)
+    rows = (*there.rows, replace(here.rows[0], device=came.id))
+    scene.hq.add(replace(here, rows=here.rows[1:]))
+    scene.hq.add(replace(there, devices={**there.devices, came.id: came}, rows=rows))
+    asked = scene.sync(revert=wrong.run)
+    assert (guards(asked), guards(asked, "Client 2")) == (["elsewhere"], ["elsewhere"])
+    assert quantities(scene) == (10, 5)
+    assert "until it comes down" in asked.client("Client 2").hold.reason
+    scene.sync(asked.client().plan_id)
+    assert quantities(scene) == (12, 5)
+    held = scene.sync()
+    assert numbers(held) == [(12, 9)]
+    scene.sync(held.client().plan_id)
+    assert quantities(scene) == (9, 6)
+
+
+def test_a_day_that_has_not_come_ends_no_reversal(scene):
+    """Until its day the line keeps what it holds, which is no count."""
+    scene.mapping = mapping(replace(ALL_ROW, count="day:21"))
+    scene.cw.agreement("250", "1042", next_invoice=date(2026, 12, 1), cycle="Monthly")
+    night(scene, 90)
+    scene.mapping = mapping(replace(ALL_ROW, count="day:24"))
+    night(scene, 94)
+    wrong = night(scene, 94)
+    assert scene.cw.quantities() == {"1200": 94}
+    asked = night(scene, 94, revert=wrong.run)
+    night(scene, 94, asked.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 90}
+    scene.cw.agreement("250", "1042", next_invoice=date(2027, 1, 1), cycle="Monthly")
+    scene.clock.sleep(7 * DAY)
+    assert night(scene, 94).code is ExitCode.OK  # of this period nothing is to be billed yet
+    scene.clock.sleep(21 * DAY)
+    held = night(scene, 94)
+    assert (guards(held), numbers(held)) == (["reverted"], [(90, 94)])
+    assert scene.cw.quantities() == {"1200": 90}
+
+
+def test_what_is_withdrawn_leaves_a_line_that_is_back_where_it_is(scene):
+    """Whoever takes back that a reversal be undone has not accepted what is counted."""
+    night(scene, 90)
+    wrong = night(scene, 92)
+    asked = night(scene, 92, revert=wrong.run)
+    back = night(scene, 92, asked.client().plan_id)
+    for _ in range(2):
+        again = night(scene, 93, revert=back.run)
+        assert numbers(again) == [(90, 92)]
+    withdrawn = night(scene, 93, revert=again.run)
+    assert (guards(withdrawn), numbers(withdrawn)) == (["reverted"], [(90, 93)])
+    assert "brought back to 90" in withdrawn.client().hold.reason
+    assert scene.cw.quantities() == {"1200": 90}
+    night(scene, 93, withdrawn.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 93}
