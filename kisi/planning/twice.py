@@ -112,9 +112,8 @@ def lasting_lines(
             group[pool].append(line)
 
     def meets(rise: PlannedLine, other: PlannedLine) -> bool:
-        if rise.ref == other.ref and (
-            other.policy == "peak" or rise.application == other.application
-        ):
+        same_row = rise.application == other.application and rise.orphaned == other.orphaned
+        if rise.ref == other.ref and (other.policy == "peak" or same_row):
             return False
         if rise.goes_back and other.goes_back and _run(rise) == _run(other):
             return False

@@ -523,3 +523,17 @@ def test_what_is_withdrawn_leaves_a_line_that_is_back_where_it_is(scene):
     assert scene.cw.quantities() == {"1200": 90}
     night(scene, 93, withdrawn.client().plan_id)
     assert scene.cw.quantities() == {"1200": 93}
+
+
+def test_a_line_that_nothing_maps_any_more_goes_back_beside_none_that_takes_its_place(scene):
+    night(scene, 5)
+    wrong = night(scene, 8)
+    scene.mapping = mapping(replace(ALL_ROW, products={Category.ALL: "1300"}))
+    asked = night(scene, 8, revert=wrong.run)
+    assert (numbers(asked), guards(asked)) == ([(8, 5), (None, 8)], ["reverted", "lasting"])
+    night(scene, 8, asked.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 5}
+    held = night(scene, 8)
+    assert numbers(held) == [(5, 0), (None, 8)]
+    night(scene, 8, held.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 0, "1300": 8}
