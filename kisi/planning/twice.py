@@ -93,7 +93,7 @@ def lasting_lines(
     """For each line that rises, those that bill devices which it is to bill, too.
 
     That is a line whose policy, or whose reversal, bills more than is counted; and for one that
-    goes back to more than is counted, any that does not come down.
+    goes back to more than is counted, any that bills its count, or that does not come down.
 
     Each line comes with its pools, joined where devices surely went, and joined as for what waits:
     what goes back does not come down with its count, whatever tells that devices have left it. A
@@ -107,7 +107,8 @@ def lasting_lines(
         if line.excess > 0:
             group, pools = (back, joined) if line.goes_back else (over, sure)
         else:
-            group, pools = standing, joined if line.after > 0 and line.delta >= 0 else ()
+            comes_down = line.after == 0 or (line.goes_back and line.delta < 0)
+            group, pools = standing, () if comes_down else joined
         for pool in pools:
             group[pool].append(line)
 

@@ -460,6 +460,16 @@ def test_a_wrong_count_of_a_line_that_is_back_does_not_enter_its_days(scene):
     assert numbers(held) == [(90, 94)]
 
 
+def one_moves(scene: Scene, *, new_id: bool = False) -> None:
+    """One of Contoso's devices is client 2's now, perhaps under another id."""
+    here, there = scene.hq.answers[COMPANY.tenants[0]], scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    gone = here.devices[here.rows[0].device]
+    came = replace(gone, id="anew" if new_id else gone.id)
+    rows = (*there.rows, replace(here.rows[0], device=came.id))
+    scene.hq.add(replace(here, rows=here.rows[1:]))
+    scene.hq.add(replace(there, devices={**there.devices, came.id: came}, rows=rows))
+
+
 @pytest.mark.parametrize("new_id", [False, True])
 def test_what_is_to_go_back_hides_no_device_that_has_left_it(scene, new_id):
     """The count of the old line falls, and until its reversal is settled the line does not."""
@@ -469,12 +479,7 @@ def test_what_is_to_go_back_hides_no_device_that_has_left_it(scene, new_id):
     night(scene, 10)
     night(scene, 12)
     wrong = night(scene, 10)
-    here, there = scene.hq.answers[COMPANY.tenants[0]], scene.hq.answers[TenantRef("hq", "VSRV-2")]
-    gone = here.devices[here.rows[0].device]
-    came = replace(gone, id="anew" if new_id else gone.id)
-    rows = (*there.rows, replace(here.rows[0], device=came.id))
-    scene.hq.add(replace(here, rows=here.rows[1:]))
-    scene.hq.add(replace(there, devices={**there.devices, came.id: came}, rows=rows))
+    one_moves(scene, new_id=new_id)
     asked = scene.sync(revert=wrong.run)
     assert (guards(asked), guards(asked, "Client 2")) == (["elsewhere"], ["elsewhere"])
     assert quantities(scene) == (10, 5)
@@ -537,3 +542,20 @@ def test_a_line_that_nothing_maps_any_more_goes_back_beside_none_that_takes_its_
     assert numbers(held) == [(5, 0), (None, 8)]
     night(scene, 8, held.client().plan_id)
     assert scene.cw.quantities() == {"1200": 0, "1300": 8}
+
+
+def test_a_line_that_falls_by_its_count_may_still_bill_what_moved_to_it(scene):
+    """Another device left client 2: its number is what it was, and not its devices."""
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(5, uid="VSRV-2")
+    night(scene, 10)
+    one_moves(scene)
+    wrong = scene.sync()
+    assert quantities(scene) == (9, 6)
+    there = scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    scene.hq.add(replace(there, rows=there.rows[1:]))
+    asked = scene.sync(revert=wrong.run)
+    assert (guards(asked), guards(asked, "Client 2")) == (["elsewhere"], [])
+    assert numbers(asked) == [(9, 10)]
+    assert quantities(scene) == (9, 5)
