@@ -216,6 +216,7 @@ def _desired_lines(
         fact = here.get((line.id, want.product)) if line else of_product.get(want.product)
         after, reversal = _reverted(fact, want.quantity, line, keeps=want.keeps)
         same = line is not None and line.quantity == after
+        policy = want.policy if after == want.quantity else TODAY  # else it goes back
         yield PlannedLine(
             psa=company.psa,
             company=company.company,
@@ -236,7 +237,7 @@ def _desired_lines(
             billable=line.billable if line else True,
             prorated=current.agreement.prorated,
             invoice=None if same else current.agreement.next_invoice,
-            overwritten=_overwritten(line, after, want.policy, current.agreement, today),
+            overwritten=_overwritten(line, after, policy, current.agreement, today),
             period=want.period,
             reversal=reversal,
         )

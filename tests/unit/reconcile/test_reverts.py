@@ -559,3 +559,13 @@ def test_a_line_that_falls_by_its_count_may_still_bill_what_moved_to_it(scene):
     assert (guards(asked), guards(asked, "Client 2")) == (["elsewhere"], [])
     assert numbers(asked) == [(9, 10)]
     assert quantities(scene) == (9, 5)
+
+
+@pytest.mark.parametrize("policy", ["today", "peak"])
+def test_what_goes_back_is_on_no_invoice_for_the_days_before_it(scene, policy):
+    scene.mapping = mapping(replace(ALL_ROW, count=policy))
+    scene.cw.agreement("250", "1042", next_invoice=date(2026, 12, 1), cycle="Monthly")
+    night(scene, 90)
+    wrong = night(scene, 94)
+    (line,) = night(scene, 94, revert=wrong.run).client().lines
+    assert (line.after, line.overwritten) == (90, 4)
