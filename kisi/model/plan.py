@@ -264,6 +264,8 @@ class Reversal:
     """The run whose change is undone."""
     by: int
     """The run that was told to."""
+    over: int | None = None
+    """The run whose change was undone there before: it is again, where this is withdrawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

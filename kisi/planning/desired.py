@@ -31,6 +31,8 @@ class DesiredLine:
     policy: str = TODAY
     period: PeriodCount | None = None
     """What the quantity was worked out from; None: it is today's reading."""
+    keeps: bool = False
+    """Its policy's day has not come: the quantity is what the line holds, whatever is counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,8 +214,9 @@ def _desired_lines(
         if line is None and want.quantity == 0:
             continue
         fact = here.get((line.id, want.product)) if line else of_product.get(want.product)
-        after, reversal = _reverted(fact, want.quantity, line)
+        after, reversal = _reverted(fact, want.quantity, line, keeps=want.keeps)
         same = line is not None and line.quantity == after
+        policy = want.policy if after == want.quantity else TODAY  # else it goes back
         yield PlannedLine(
             psa=company.psa,
             company=company.company,
@@ -236,7 +237,7 @@ def _desired_lines(
             billable=line.billable if line else True,
             prorated=current.agreement.prorated,
             invoice=None if same else current.agreement.next_invoice,
-            overwritten=_overwritten(line, after, want.policy, current.agreement, today),
+            overwritten=_overwritten(line, after, policy, current.agreement, today),
             period=want.period,
             reversal=reversal,
         )
@@ -248,15 +249,16 @@ def _desired_lines(
 
 
 def _reverted(
-    fact: OwnedLine | None, counted: int, line: Line | None
+    fact: OwnedLine | None, counted: int, line: Line | None, *, keeps: bool = False
 ) -> tuple[int, Reversal | None]:
     """What a line is to hold, and by which reversal.
 
     Until it was brought back, that is the number from before the run. From then on it is what is
-    counted, which a guard holds until it is accepted, or is that number.
+    counted, which a guard holds until it is accepted, or is that number: not while the line only
+    `keeps` what it holds.
     """
     reversal = fact.reversal if fact else None
-    if fact is None or reversal is None or reversal.quantity == counted:
+    if fact is None or reversal is None or (reversal.quantity == counted and not keeps):
         return counted, None
     if line is None or reversal.quantity in (fact.confirmed, line.quantity):
         return counted, reversal

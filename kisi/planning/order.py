@@ -269,7 +269,9 @@ def arrange(plans: Iterable[CompanyPlan], known: Known) -> Arrangement:
             for slot, mine in rising.items()
             if (found := [x for pool in mine for x in idle.get(pool, ()) if x.slot != slot])
         },
-        lasting=lasting_lines([(x.line, set(map(same.find, x.pools))) for x in stakes]),
+        lasting=lasting_lines(
+            [(x.line, {*map(same.find, x.pools)}, {*map(joined.find, x.pools)}) for x in stakes]
+        ),
     )
 
 

@@ -58,7 +58,14 @@ def with_policies(
             return _left(line, company, fact, begins)
         period = _period(line, company, begins, days, rules)
         period = replace(period, baseline=_baseline(line, company, fact, days, rules))
-        return replace(line, quantity=_quantity(line, company, fact, period), period=period)
+        number = _number(line, period)
+        if number is not None:
+            return replace(line, quantity=number, period=period)
+        # Before its day, a line keeps its quantity, while that stands for what the row has today.
+        now = (company.counted, line.application, line.categories)
+        if fact and (fact.tenants, fact.application, fact.categories) == now:
+            return replace(line, quantity=int(fact.confirmed), period=period, keeps=True)
+        return replace(line, period=period)
 
     return replace(desired, lines=tuple(map(counted, desired.lines)))
 
@@ -82,17 +89,11 @@ def _period(
     return period_count(line.policy, begins, known, rules.today)
 
 
-def _quantity(
-    line: DesiredLine, company: Company, fact: OwnedLine | None, period: PeriodCount
-) -> int:
+def _number(line: DesiredLine, period: PeriodCount) -> int | None:
+    if line.policy == TODAY:
+        return line.quantity
     days = {one.date: one.quantity for one in period.days if one.quantity is not None}
-    number = line.quantity if line.policy == TODAY else number_of(line.policy, period.begins, days)
-    if number is not None:
-        return number
-    # Before its day, a line keeps its quantity, as long as that stands for what the row has today.
-    now = (company.counted, line.application, line.categories)
-    kept = fact is not None and (fact.tenants, fact.application, fact.categories) == now
-    return int(fact.confirmed) if fact and kept else line.quantity
+    return number_of(line.policy, period.begins, days)
 
 
 def _baseline(

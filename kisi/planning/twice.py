@@ -88,42 +88,50 @@ def with_notes(plan: CompanyPlan, doubles: Mapping[LineSlot, str]) -> CompanyPla
 
 
 def lasting_lines(
-    stakes: Sequence[tuple[PlannedLine, Collection[Pool]]],
+    stakes: Sequence[tuple[PlannedLine, Collection[Pool], Collection[Pool]]],
 ) -> Mapping[LineSlot, tuple[PlannedLine, ...]]:
     """For each line that rises, those that bill devices which it is to bill, too.
 
     That is a line whose policy, or whose reversal, bills more than is counted; and for one that
-    goes back to more than is counted, any that does not come down.
+    goes back to more than is counted, any that bills its count, or that does not come down.
 
-    Each line comes with its pools. A device may be on two lines of one product row, whose days
-    agree, and where it changed its application within a client's period under `peak`.
+    Each line comes with its pools, joined where devices surely went, and joined as for what waits:
+    what goes back does not come down with its count, whatever tells that devices have left it. A
+    device may be on two lines of one product row, whose days agree, where it changed its
+    application within a client's period under `peak`, and on what was billed before one run.
     """
     over: dict[Pool, list[PlannedLine]] = defaultdict(list)
+    back: dict[Pool, list[PlannedLine]] = defaultdict(list)
     standing: dict[Pool, list[PlannedLine]] = defaultdict(list)
-    for line, pools in stakes:
+    for line, sure, joined in stakes:
+        if line.excess > 0:
+            group, pools = (back, joined) if line.goes_back else (over, sure)
+        else:
+            comes_down = line.after == 0 or (line.goes_back and line.delta < 0)
+            group, pools = standing, () if comes_down else joined
         for pool in pools:
-            if line.excess > 0:
-                over[pool].append(line)
-            elif line.after > 0 and line.delta >= 0:
-                standing[pool].append(line)
+            group[pool].append(line)
 
     def meets(rise: PlannedLine, other: PlannedLine) -> bool:
-        if rise.ref == other.ref and (
-            other.policy == "peak" or rise.application == other.application
-        ):
+        same_row = rise.application == other.application and rise.orphaned == other.orphaned
+        if rise.ref == other.ref and (other.policy == "peak" or same_row):
+            return False
+        if rise.goes_back and other.goes_back and _run(rise) == _run(other):
             return False
         if other.excess <= 0:
             return True
         return other.excess + rise.after > (rise.after if rise.counted is None else rise.counted)
 
-    found = {
-        line.slot: [
-            x
-            for pool in sorted(pools)
-            for x in (*over[pool], *(standing[pool] if line.excess > 0 and line.goes_back else ()))
-            if meets(line, x)
-        ]
-        for line, pools in stakes
-        if line.delta > 0
-    }
-    return {slot: tuple(dict.fromkeys(others)) for slot, others in found.items() if others}
+    lasting: dict[LineSlot, tuple[PlannedLine, ...]] = {}
+    for line, sure, joined in stakes:
+        stands = joined if line.excess > 0 and line.goes_back else ()
+        places = ((over, sure), (back, joined), (standing, stands))
+        others = [x for group, pools in places for pool in sorted(pools) for x in group[pool]]
+        if line.delta > 0 and (found := [x for x in others if meets(line, x)]):
+            lasting[line.slot] = tuple(dict.fromkeys(found))
+    return lasting
+
+
+def _run(line: PlannedLine) -> int | None:
+    """Before which run it held what it goes back to."""
+    return line.reversal.run if line.reversal else None

@@ -75,10 +75,11 @@ class Revert:
             one.line.slot: one for one, _ in writes if one.run_id != self.run
         }
         changed = {
-            fact: replace(fact, reversal=None)
+            fact: replace(fact, reversal=Reversal(int(fact.confirmed), x, self.by) if x else None)
             for fact in clients
             if fact.reversal and fact.reversal.by == self.run
             if fact.reversal.quantity != fact.confirmed
+            for x in [fact.reversal.over]
         }
         refused = []
         for write, outcome in writes:
@@ -93,7 +94,7 @@ class Revert:
                 where = f"{write.name}, {line.application} ({line.category}, product {line.product}"
                 refused.append(f"{where} on agreement {line.agreement}) stays as it is: {why}.")
                 continue
-            reversal = Reversal(int(line.before or 0), self.run, self.by)
+            reversal = Reversal(int(line.before or 0), self.run, self.by, _undone(fact))
             older = (one for one in write.proofs if one not in fact.proofs)
             earlier = (*older, *fact.earlier)
             changed[fact] = replace(fact, reversal=reversal, earlier=earlier, by_days=True)
@@ -102,6 +103,14 @@ class Revert:
             tuple(changed.values()),
             tuple(refused),
         )
+
+
+def _undone(fact: OwnedLine) -> int | None:
+    """The run before which the line held what it holds, by an earlier reversal; None: no such."""
+    told = fact.reversal
+    if told is None or told.quantity != fact.confirmed:
+        return told.over if told else None
+    return told.run
 
 
 def _unclear(

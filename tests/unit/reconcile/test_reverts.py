@@ -1,7 +1,7 @@
 """`kisi sync --revert RUN`: what the PSA holds, night after night, until a person accepts."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -458,3 +458,114 @@ def test_a_wrong_count_of_a_line_that_is_back_does_not_enter_its_days(scene):
     night(scene, 900)
     held = night(scene, 94)
     assert numbers(held) == [(90, 94)]
+
+
+def one_moves(scene: Scene, *, new_id: bool = False) -> None:
+    """One of Contoso's devices is client 2's now, perhaps under another id."""
+    here, there = scene.hq.answers[COMPANY.tenants[0]], scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    gone = here.devices[here.rows[0].device]
+    came = replace(gone, id="anew" if new_id else gone.id)
+    rows = (*there.rows, replace(here.rows[0], device=came.id))
+    scene.hq.add(replace(here, rows=here.rows[1:]))
+    scene.hq.add(replace(there, devices={**there.devices, came.id: came}, rows=rows))
+
+
+@pytest.mark.parametrize("new_id", [False, True])
+def test_what_is_to_go_back_hides_no_device_that_has_left_it(scene, new_id):
+    """The count of the old line falls, and until its reversal is settled the line does not."""
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(5, uid="VSRV-2")
+    night(scene, 10)
+    night(scene, 12)
+    wrong = night(scene, 10)
+    one_moves(scene, new_id=new_id)
+    asked = scene.sync(revert=wrong.run)
+    assert (guards(asked), guards(asked, "Client 2")) == (["elsewhere"], ["elsewhere"])
+    assert quantities(scene) == (10, 5)
+    assert "until it comes down" in asked.client("Client 2").hold.reason
+    scene.sync(asked.client().plan_id)
+    assert quantities(scene) == (12, 5)
+    held = scene.sync()
+    assert numbers(held) == [(12, 9)]
+    scene.sync(held.client().plan_id)
+    assert quantities(scene) == (9, 6)
+
+
+def test_a_day_that_has_not_come_ends_no_reversal(scene):
+    """Until its day the line keeps what it holds, which is no count."""
+    scene.mapping = mapping(replace(ALL_ROW, count="day:21"))
+    scene.cw.agreement("250", "1042", next_invoice=date(2026, 12, 1), cycle="Monthly")
+    night(scene, 90)
+    scene.mapping = mapping(replace(ALL_ROW, count="day:24"))
+    night(scene, 94)
+    wrong = night(scene, 94)
+    assert scene.cw.quantities() == {"1200": 94}
+    asked = night(scene, 94, revert=wrong.run)
+    night(scene, 94, asked.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 90}
+    scene.cw.agreement("250", "1042", next_invoice=date(2027, 1, 1), cycle="Monthly")
+    scene.clock.sleep(7 * DAY)
+    assert night(scene, 94).code is ExitCode.OK  # of this period nothing is to be billed yet
+    scene.clock.sleep(21 * DAY)
+    held = night(scene, 94)
+    assert (guards(held), numbers(held)) == (["reverted"], [(90, 94)])
+    assert scene.cw.quantities() == {"1200": 90}
+
+
+def test_what_is_withdrawn_leaves_a_line_that_is_back_where_it_is(scene):
+    """Whoever takes back that a reversal be undone has not accepted what is counted."""
+    night(scene, 90)
+    wrong = night(scene, 92)
+    asked = night(scene, 92, revert=wrong.run)
+    back = night(scene, 92, asked.client().plan_id)
+    for _ in range(2):
+        again = night(scene, 93, revert=back.run)
+        assert numbers(again) == [(90, 92)]
+    withdrawn = night(scene, 93, revert=again.run)
+    assert (guards(withdrawn), numbers(withdrawn)) == (["reverted"], [(90, 93)])
+    assert "brought back to 90" in withdrawn.client().hold.reason
+    assert scene.cw.quantities() == {"1200": 90}
+    night(scene, 93, withdrawn.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 93}
+
+
+def test_a_line_that_nothing_maps_any_more_goes_back_beside_none_that_takes_its_place(scene):
+    night(scene, 5)
+    wrong = night(scene, 8)
+    scene.mapping = mapping(replace(ALL_ROW, products={Category.ALL: "1300"}))
+    asked = night(scene, 8, revert=wrong.run)
+    assert (numbers(asked), guards(asked)) == ([(8, 5), (None, 8)], ["reverted", "lasting"])
+    night(scene, 8, asked.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 5}
+    held = night(scene, 8)
+    assert numbers(held) == [(5, 0), (None, 8)]
+    night(scene, 8, held.client().plan_id)
+    assert scene.cw.quantities() == {"1200": 0, "1300": 8}
+
+
+def test_a_line_that_falls_by_its_count_may_still_bill_what_moved_to_it(scene):
+    """Another device left client 2: its number is what it was, and not its devices."""
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(5, uid="VSRV-2")
+    night(scene, 10)
+    one_moves(scene)
+    wrong = scene.sync()
+    assert quantities(scene) == (9, 6)
+    there = scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    scene.hq.add(replace(there, rows=there.rows[1:]))
+    asked = scene.sync(revert=wrong.run)
+    assert (guards(asked), guards(asked, "Client 2")) == (["elsewhere"], [])
+    assert numbers(asked) == [(9, 10)]
+    assert quantities(scene) == (9, 5)
+
+
+@pytest.mark.parametrize("policy", ["today", "peak"])
+def test_what_goes_back_is_on_no_invoice_for_the_days_before_it(scene, policy):
+    scene.mapping = mapping(replace(ALL_ROW, count=policy))
+    scene.cw.agreement("250", "1042", next_invoice=date(2026, 12, 1), cycle="Monthly")
+    night(scene, 90)
+    wrong = night(scene, 94)
+    (line,) = night(scene, 94, revert=wrong.run).client().lines
+    assert (line.after, line.overwritten) == (90, 4)

@@ -132,6 +132,11 @@ class Seen:
     """An accepted id let something rise beside a line that the run did not plan."""
     unknown: frozenset[Slot] = frozenset()
     """The new lines whose requests were answered in no way that tells."""
+    run: int = 0
+    back: Mapping[LineId, int] = field(default_factory=dict)
+    """Lines that are to go back to what they held before a run, with that run's number."""
+    doubled: frozenset[Slot] = frozenset()
+    """What an accepted id let rise beside a line that goes on billing the same devices."""
 
 
 class Judge:
@@ -141,6 +146,8 @@ class Judge:
         self.world = world
         self.accounts: dict[LineId, Account] = {}
         self.before: dict[LineId, Line] = {}
+        self.books: dict[int, tuple[dict[LineId, Line], dict[LineId, Account]]] = {}
+        """By run, what the PSAs held before it, and what that stood for."""
         self.unknown: set[Slot] = set()
         """New lines that kisi sent, and of which it does not know whether they came to be."""
 
@@ -181,11 +188,17 @@ class Judge:
             Broken: A promise was not kept.
         """
         now, after = self._tonight(seen), self.world.live()
+        kept = {w: replace(a, may={**a.may}, uses={**a.uses}) for w, a in self.accounts.items()}
+        self.books[seen.run] = self.before, kept
         self.unknown |= seen.unknown
         self._one_line_a_product(after)
         rises = self._written(after, now, seen)
         if seen.beside:
             self._let_beside(after, seen)
+        for where, line in after.items():
+            slot = Slot(where.psa, where.agreement, line.product)
+            if slot in seen.doubled and where in self.accounts:
+                self.accounts[where].trusted = False
         for account in self.accounts.values():
             account.lose_sight(now)
         right = self._right(after, now, rises, seen)
@@ -226,6 +239,8 @@ class Judge:
                 continue
             if old is None or line.quantity > old.quantity:
                 rises.add(where)
+            if self._is_back(where, line, seen):
+                continue
             one = now.desired.get(Slot(where.psa, where.agreement, line.product))
             was = "new" if old is None else old.quantity
             change = f"{where} of product {line.product}: {was} -> {line.quantity}"
@@ -245,6 +260,20 @@ class Judge:
             elif Slot(where.psa, where.agreement, line.product) not in self.unknown:
                 raise Broken("quantity", f"{change}, and it was never kisi's")
         return rises
+
+    def _is_back(self, where: LineId, line: Line, seen: Seen) -> bool:
+        """Whether it went back to what it held before a run, and stands for what it did then."""
+        lines, accounts = self.books.get(seen.back.get(where, 0), ({}, {}))
+        was = lines[where].quantity if where in lines else 0
+        if Slot(where.psa, where.agreement, line.product) in self.unknown and not line.quantity:
+            was = 0  # that run made it anew: it was there, and not shown
+        if where not in seen.back or line.quantity != was:
+            return False
+        mine, then = self.accounts[where], accounts.get(where)
+        mine.trusted &= then.trusted if then else not was
+        mine.may, mine.uses = ({**then.may}, {**then.uses}) if then else ({}, {})
+        mine.known = {b: {*k} for b, k in then.known.items()} if then else {}
+        return True
 
     def _may_be_written(self, client: Client, change: str, seen: Seen) -> None:
         if not self.world.can_be_judged(client):
@@ -302,6 +331,7 @@ class Judge:
                 continue
             fell = where in self.before and line.quantity < self.before[where].quantity
             proven = line.quantity == one.quantity and (fell or one.client.name in seen.judged)
+            proven = proven and where not in seen.back
             if proven and where not in self.accounts:
                 self._account(where, one).trusted = False
             if where not in self.accounts:

@@ -18,7 +18,7 @@ from typing import Any
 from kisi.apply import phases
 from kisi.errors import KisiError
 from kisi.journal import Journal
-from kisi.model import GuardRules, Plan
+from kisi.model import GuardRules, Plan, PlannedLine
 from kisi.reconcile import collect, psas
 from tests.unit.worlds import events
 from tests.unit.worlds.judge import Broken, Judge, Seen
@@ -27,6 +27,8 @@ from tests.unit.worlds.night import (
     Office,
     accepts_beside,
     client_ids,
+    doubled,
+    goes_back,
     held,
     ids_in,
     judged,
@@ -97,7 +99,12 @@ class Life:
         return preview(self.office)
 
     def night(
-        self, *accepted: str, only: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
+        self,
+        *accepted: str,
+        only: tuple[str, ...] = (),
+        exclude: tuple[str, ...] = (),
+        revert: int | None = None,
+        looks: int | None = None,
     ) -> Night | None:
         """One run, judged; None if the process died in it.
 
@@ -109,11 +116,14 @@ class Life:
         self.nights += 1
         options = [*(f"--accept {one}" for one in accepted), *(f"--only {one}" for one in only)]
         options += [f"--exclude {one}" for one in exclude]
+        options += [f"--revert {revert}"] if revert is not None else []
+        options += [f"--deadline ({looks} looks)"] if looks is not None else []
         world.say(f"--- night {self.nights}: kisi sync {' '.join(options)}")
         self.judge.opens()
         done = None
         try:
-            done = night(self.office, accepted=accepted, only=only, exclude=exclude)
+            more = {"only": only, "exclude": exclude, "revert": revert, "looks": looks}
+            done = night(self.office, accepted=accepted, **more)
         except Crash:
             world.say("the process died")
         except KisiError as error:
@@ -132,13 +142,16 @@ class Life:
 
     def _seen(self, done: Night | None) -> Seen:
         if done is not None and done.refused:
-            return Seen(asked=frozenset())
+            return Seen(asked=frozenset(), run=self.office.run)
         guarded = self.office.guarded
         return Seen(
             judged(guarded) if done else frozenset(),
             frozenset(one.company.name for one in guarded.companies),
             accepts_beside(guarded, self.office.accepted),
             unknown_creates(done.plan) if done else frozenset(),
+            self.office.run,
+            goes_back(guarded),
+            doubled(guarded, self.office.accepted),
         )
 
     def _tell(self, done: Night) -> None:
@@ -172,10 +185,10 @@ class Life:
         world.heal()
         world.say(f"=== nothing happens any more; the operator accepts: {how}")
         command: tuple[str, ...] = ()
-        slot, idle = None, 0
+        slot, idle, revert = None, 0, None
         for number in range(1, NIGHTS_TO_REST + 1):
             before = world.live()
-            done = self.night(*command)
+            done = self.night(*command, revert=revert)
             idle = 0 if command or world.live() != before else idle + 1
             plan = done.plan if done and not done.refused else self.look()
             waiting = held(plan)
@@ -184,6 +197,8 @@ class Life:
             if done and not (done.refused or waiting or leaving or self._differs()):
                 return number
             command, slot = self._answer(how, plan, slot, dice)
+            revert = next((x for _, line in waiting if (x := _withdrawn_by(line))), None)
+            idle = 0 if revert else idle
             if self._end_by_hand(plan):
                 continue
             if idle == 3 and not command:
@@ -255,6 +270,12 @@ class Life:
         return bool(owners) and all(
             self.world.can_be_judged(one) and not self.judge.by_hand(where, one) for one in owners
         )
+
+
+def _withdrawn_by(line: PlannedLine) -> int | None:
+    """The run to revert where a line is to go back, and no id lets it."""
+    no_id = line.hold is not None and line.hold.guard == "lasting"
+    return line.reversal.by if no_id and line.reversal else None
 
 
 # --- random worlds ----------------------------------------------------------------------------------
@@ -335,6 +356,7 @@ def live(seed: int, story: list[str] | None = None, kinds: events.Kinds = events
         Broken: A promise was not kept.
     """
     dice = random.Random(seed)
+    new = random.Random(f"new {seed}") if kinds is events.EVENTS else None
     world = make(dice)
     if story is not None:
         world.told = story
@@ -348,7 +370,7 @@ def live(seed: int, story: list[str] | None = None, kinds: events.Kinds = events
             for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 4])):
                 events.happen(world, dice, kinds)
             events.trouble(world, dice)
-            _a_night(life, dice)
+            _a_night(life, dice, new)
         world.told += world.described()
         life.rest(dice.choice(QUIET), dice)
         return life.nights
@@ -364,11 +386,17 @@ def _begin(life: Life, dice: random.Random) -> None:
             life.night(life.last.plan_id)
 
 
-def _a_night(life: Life, dice: random.Random) -> None:
+def _a_night(life: Life, dice: random.Random, new: random.Random | None = None) -> None:
+    """With `new` dice, some nights undo a run, and some have too little time for all clients."""
     names = [client.name for client in life.world.clients]
     only = tuple(dice.sample(names, dice.randint(1, len(names)))) if dice.random() < 0.15 else ()
     exclude = (dice.choice(names),) if not only and len(names) > 1 and dice.random() < 0.1 else ()
-    life.night(*_accepted(life, dice), only=only, exclude=exclude)
+    run = life.office.run
+    revert = new.randint(max(1, run - 3), run) if new and run and new.random() < 0.2 else None
+    # Of several PSAs nobody knows which one looks at the clock first.
+    looks = new and new.random() < 0.15 and len(life.world.psas) == 1 and new.randint(2, 16)
+    more = {"only": only, "exclude": exclude, "revert": revert, "looks": looks or None}
+    life.night(*_accepted(life, dice), **more)
 
 
 def _accepted(life: Life, dice: random.Random) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ This is the only module of the package that knows how kisi's parts are put toget
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from kisi.apply import ApplyContext, apply
 from kisi.errors import ExitCode, Withheld, worst
@@ -27,18 +28,39 @@ from kisi.model import (
     Status,
 )
 from kisi.psa import Psa
-from kisi.reconcile.pipeline import Reconciled, Rules, reconcile, resolve
+from kisi.reconcile.pipeline import JournalState, Reconciled, Rules, reconcile, resolve
+from kisi.reconcile.reverts import Revert
 from kisi.reconcile.summary import exit_code
 from kisi.run.daily import load_journal_state, wait_for_last_write
 from kisi.run.journal_entries import accept, record_outcome, record_reading
 from kisi.sources import UsageSource
 from kisi.transport import Clock
-from tests.unit.worlds.world import Slot
+from tests.unit.worlds.world import LineId, Slot
 
 EVIDENCE_DAYS = 400
+TICK = 0.001
+"""Seconds that pass whenever a run that has a deadline looks at its clock."""
 _BESIDE = "in part for the same devices"
 """What a hold says of a line that the run does not plan, also where another guard names it."""
 _IDS = re.compile(r"--accept ([0-9a-f]+)")
+
+
+@dataclass(slots=True)
+class Ticking:
+    """A clock that goes on by itself, so that a run's time is up after so many looks at it."""
+
+    clock: Clock
+    looks: int = 0
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.clock.monotonic() + self.looks * TICK
 
 
 @dataclass(slots=True)
@@ -56,6 +78,8 @@ class Office:
     """What the run that is under way, or was the last, has worked out before any accept."""
     accepted: frozenset[str] = frozenset()
     """The keys that were accepted in that run or before it."""
+    run: int = 0
+    """The number of that run."""
 
     def rules(self) -> Rules:
         now = self.clock.now()
@@ -80,18 +104,25 @@ def night(
     accepted: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
+    revert: int | None = None,
+    looks: int | None = None,
 ) -> Night:
-    """One `kisi sync`."""
+    """One `kisi sync`; after so many `looks` at the clock its time is up."""
     journal, clock = office.journal, office.clock
-    run = journal.begin_run(
+    office.run = run = journal.begin_run(
         clock.now(), version="1", command="sync", config_hash="", plan_scope=" ".join(only)
     )
     rules = office.rules()
     journal.record_mapping(rules.mapping.companies)
     memory = load_journal_state(journal, rules)
+    if revert is not None:
+        undo = Revert(revert, run, journal.operations_since(revert))
+        memory = replace(memory, revert=undo)
     wait_for_last_write(memory, clock, lambda _text: None)
     office.guarded, office.accepted = Plan(()), frozenset()
-    found = _reconciled(office, rules, memory, only, exclude)
+    begin_by = math.inf if looks is None else clock.monotonic() + looks * TICK
+    clock = clock if looks is None else Ticking(clock)
+    found = _reconciled(replace(office, clock=clock), rules, memory, only, exclude, begin_by)
     office.guarded = found.plan
     record_reading(journal, run, clock.now(), found, rules)
     try:
@@ -115,6 +146,8 @@ def night(
         clock=clock,
         stop=threading.Event(),
         emergency=told.append,
+        begin_by=begin_by,
+        turns=found.turns,
     )
     applied = apply(plan, context)
     assert applied.state_error is None, (applied.state_error, told)
@@ -138,7 +171,12 @@ def _is_named(company: Company, globs: tuple[str, ...]) -> bool:
 
 
 def _reconciled(
-    office: Office, rules: Rules, memory: object, only: tuple[str, ...], exclude: tuple[str, ...]
+    office: Office,
+    rules: Rules,
+    memory: JournalState,
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
+    begin_by: float = math.inf,
 ) -> Reconciled:
     companies = tuple(
         one
@@ -153,6 +191,7 @@ def _reconciled(
         companies,
         lambda _what, _done, _total: None,
         office.clock,
+        begin_by,
     )
 
 
@@ -204,6 +243,25 @@ def accepts_beside(plan: Plan, accepted: Iterable[str]) -> bool:
     return any(
         line.hold is not None and line.hold.key in keys and _BESIDE in line.hold.reason
         for _, line in held(plan)
+    )
+
+
+def goes_back(plan: Plan) -> dict[LineId, int]:
+    """The lines that go back to what they held before a run, with that run."""
+    return {
+        LineId(line.psa, line.agreement, line.line_id): line.reversal.run
+        for line in plan.lines
+        if line.reversal and line.line_id and line.changes and line.goes_back
+    }
+
+
+def doubled(plan: Plan, accepted: Iterable[str]) -> frozenset[Slot]:
+    """The lines that accepted keys let rise beside others that go on billing their devices."""
+    keys = set(accepted)
+    return frozenset(
+        Slot(*line.slot)
+        for _, line in held(plan)
+        if line.slot in plan.arrangement.lasting and line.hold and line.hold.key in keys
     )
 
 
