@@ -293,7 +293,9 @@ GUARDS = (
     Guard(
         "elsewhere",
         _elsewhere,
-        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}",
+        "Where that line keeps an earlier number by its `count`, wait: this one is written once it "
+        "comes down. Otherwise set that line to 0 in its PSA, or run its client too. If both are "
+        "to bill: {accept}",
     ),
     Guard(
         "counted-twice",

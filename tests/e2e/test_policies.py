@@ -352,6 +352,8 @@ def test_a_device_that_went_to_another_client_is_not_on_both_peaks(operator: Ope
         held = operator.sync()
         assert (held.code, units(old), units(new)) == (6, 20, 10)
         assert list(held.holds(new.name).values()) == ["elsewhere"]
+        remedies = [x["hold"]["remedy"] for x in held.company(new.name)["lines"] if x["hold"]]
+        assert "wait: this one is written once it comes down" in remedies[0]
         operator.next_night()
     operator.next_night(20)
     for client in (old, new):

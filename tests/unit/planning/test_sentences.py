@@ -146,7 +146,9 @@ def test_a_line_that_this_run_does_not_plan_is_a_reason():
     hold = hold_of(planned(10, 11), owned(10), elsewhere={slot: reason})
     assert (hold.guard, hold.reason) == ("elsewhere", reason)
     assert hold.remedy == (
-        "Set that line to 0 in its PSA, or run its client too. If both are to bill: {accept}"
+        "Where that line keeps an earlier number by its `count`, wait: this one is written once it "
+        "comes down. Otherwise set that line to 0 in its PSA, or run its client too. If both are to "
+        "bill: {accept}"
     )
 
 

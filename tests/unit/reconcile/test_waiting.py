@@ -139,8 +139,9 @@ def test_who_may_bill_devices_of_a_line_that_is_not_planned_waits_for_a_person(m
             f"devices, and {why}"
         )
         assert found.remedy == (
-            "Set that line to 0 in its PSA, or run its client too. If both are to bill: "
-            f"kisi sync --accept {day.client('Lab').plan_id}"
+            "Where that line keeps an earlier number by its `count`, wait: this one is written once "
+            "it comes down. Otherwise set that line to 0 in its PSA, or run its client too. If both "
+            f"are to bill: kisi sync --accept {day.client('Lab').plan_id}"
         )
         assert held(moved) == (55, 200)
 
