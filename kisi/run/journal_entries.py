@@ -127,11 +127,17 @@ def accept(
 
 def _difference(then: PlannedLine, now: PlannedLine | None) -> str:
     where = f"{then.application}, {then.category} (agreement {then.agreement})"
+    was = _change(then)
     if now is None:
-        return f"{where}: it was {then.before} → {then.after}; there is no such line now."
+        return f"{where}: it was {was}; there is no such line now."
     if (now.before, now.after) == (then.before, then.after) and now.hold is not None:
-        return f"{where}: {then.before} → {then.after} is still held, beside other changes."
-    return f"{where}: it was {then.before} → {then.after}; now it is {now.before} → {now.after}."
+        return f"{where}: {was} is still held, beside other changes."
+    return f"{where}: it was {was}; now it is {_change(now)}."
+
+
+def _change(line: PlannedLine) -> str:
+    before = "new" if line.before is None else f"{line.before.normalize():f}"
+    return f"{before} → {line.after}"
 
 
 def _lines(plan: Plan) -> Iterable[tuple[Company, PlannedLine]]:

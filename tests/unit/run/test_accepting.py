@@ -102,6 +102,19 @@ def test_an_id_that_fits_nothing_is_refused_with_what_became_of_its_lines(journa
         assert "kisi preview" in refused.value.remedy
 
 
+def test_what_became_of_a_line_is_told_in_plain_numbers_and_new_is_new(journal):
+    new = planned(None, 600, hold=HELD)
+    before = named(client(new))
+    journal.record_plan(1, NOW, before)
+    for now, said in [
+        (replace(new, after=601), "it was new → 600; now it is new → 601."),
+        (replace(new, before=Decimal("10.0")), "it was new → 600; now it is 10 → 600."),
+    ]:
+        with pytest.raises(Withheld) as refused:
+            accepting(journal, named(client(now)), before.companies[0].plan_id)
+        assert refused.value.message.endswith(said)
+
+
 def test_an_id_that_no_run_showed_is_refused_too(journal):
     with pytest.raises(Withheld, match=r"The id 0badc0de does not match .* Nothing was written.$"):
         accepting(journal, named(client(FALL)), "0badc0de")
