@@ -72,9 +72,10 @@ def _settle(
         outcome, detail = Outcome.UNKNOWN, "the PSA does not show the new line"
     elif holds == meant.before:
         outcome, detail = Outcome.FAILED, "an earlier run did not manage to write it"
+    elif holds is None:  # whether it arrived or not
+        outcome, detail = Outcome.FAILED, "its line is gone, so it bills nothing"
     else:
-        outcome = Outcome.UNKNOWN
-        detail = f"the PSA shows {'no line' if holds is None else f'{holds:f}'}"
+        outcome, detail = Outcome.UNKNOWN, f"the PSA shows {holds:f}"
     return SettledOperation(outcome, line_id, holds, detail, operation=operation)
 
 

@@ -52,10 +52,15 @@ def test_an_update_that_the_psa_does_not_show_was_not(pending):
     assert (found.outcome, found.quantity) == (Outcome.FAILED, 10)
 
 
-@pytest.mark.parametrize(("lines", "shows"), [([line("1200", 11)], "11"), ([], "no line")])
-def test_an_update_of_which_the_psa_shows_something_else_is_unknown(pending, lines, shows):
-    found = settled(pending(planned(10, 12, line_id="301")), *lines)
-    assert (found.outcome, found.detail) == (Outcome.UNKNOWN, f"the PSA shows {shows}")
+def test_an_update_of_which_the_psa_shows_something_else_is_unknown(pending):
+    found = settled(pending(planned(10, 12, line_id="301")), line("1200", 11))
+    assert (found.outcome, found.detail) == (Outcome.UNKNOWN, "the PSA shows 11")
+
+
+def test_an_update_whose_line_is_gone_bills_nothing_whether_it_arrived_or_not(pending):
+    found = settled(pending(planned(10, 12, line_id="301")), line("1200", 12, "302"))
+    assert (found.outcome, found.quantity) == (Outcome.FAILED, None)
+    assert found.detail == "its line is gone, so it bills nothing"
 
 
 @pytest.mark.parametrize("change", [planned(10, 0, line_id="301"), planned(0, 5, line_id="301")])
@@ -187,6 +192,19 @@ def test_neither_before_nor_after_is_held_as_drift_until_somebody_decides(scene,
     assert scene.sync(day.client().plan_id).code is ExitCode.OK
     assert scene.cw.quantities() == {"1200": 12}
     assert scene.journal.pending() == ()
+
+
+def test_an_unknown_write_whose_line_a_person_deletes_is_open_no_more(scene, pending):
+    scene.uses(10)
+    scene.sync()
+    (old,) = scene.cw.held()
+    pending(planned(10, 12, line_id=old.id))
+    scene.cw.remove(old)
+    held = scene.sync()
+    assert [one.hold.guard for one in held.plan.lines if one.hold] == ["deleted"]
+    assert scene.journal.pending() == ()
+    assert scene.sync(held.plan.plan_id).code is ExitCode.OK
+    assert (scene.cw.quantities(), scene.journal.pending()) == ({"1200": 10}, ())
 
 
 def test_an_unknown_write_is_settled_by_the_next_run(scene):
