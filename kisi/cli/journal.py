@@ -24,7 +24,6 @@ from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, LineHistory, RunState, Subject
 from kisi.lock import is_running
 from kisi.model import BillingMapping, PeriodCount, TenantRef, Terms
-from kisi.planning import managed_by_hand
 from kisi.redaction import safe_text
 from kisi.render.explain import ExplainView, explain_report, of_application
 from kisi.render.export import explain_csv, explain_document, status_csv, status_document
@@ -252,10 +251,11 @@ def show_explanation(
         found=found,
         periods={line_id: period for line_id, period in periods.items() if period},
         left_to_people=[
-            name
+            row.application
             for one in mapping.companies
             if (one.psa, one.agreement) == billed_on and run_id is None
-            for name in managed_by_hand(mapping, one)
+            for row in one.exceptions
+            if not row.bill
         ],
     )
     view = of_application(view, application) if application else view

@@ -86,9 +86,9 @@ def test_each_machine_and_period_of_the_example_is_explained(example):
 def test_check_shows_the_encoding_of_each_report(example):
     result = example.run("check", "--online")
 
-    words = " ".join(result.out.split())
-    assert "ksv-2026-11-20.csv, 1 h old, in cp1252." in words
-    assert "next-optimum-2026-11-20.csv, 1 h old, in utf-8." in words
+    shown = "".join(result.out.split())  # a long path is broken anywhere
+    assert "ksv-2026-11-20.csv,1hold,incp1252." in shown
+    assert "next-optimum-2026-11-20.csv,1hold,inutf-8." in shown
 
 
 # --- one company, one application -----------------------------------------------------------------
