@@ -205,7 +205,8 @@ def test_a_busy_server_is_asked_again_when_it_says(billed: Trial, call: str, cod
     result = billed.sync()
 
     assert (result.code, fault.fired) == (0, 1)
-    assert billed.operator.slept == [2.0]
+    waits = billed.operator.slept  # another worker may wait for the rest of that time, too
+    assert (2.0 in waits, max(waits)) == (True, 2.0)
     assert billed.contoso.quantities == {billed.product: 8}
     billed.heals()
 
@@ -222,7 +223,8 @@ def test_a_throttled_list_is_opened_again_when_the_server_says(billed: Trial, co
     result = billed.sync()
 
     assert (result.code, fault.fired) == (0, 2)
-    assert billed.operator.slept == [5.0, 5.0]
+    waits = billed.operator.slept
+    assert (waits.count(5.0), max(waits)) == (2, 5.0)
     assert billed.contoso.quantities == {billed.product: 8}
     billed.heals()
 
