@@ -303,7 +303,7 @@ def reconcile(
 ) -> None:
     """Compare a distributor's invoice with what you bill.
 
-    kisi reconcile boll-2026-11.csv --invoice boll --month 2026-11
+    kisi reconcile nord-2026-11.csv --invoice nord --month 2026-11
 
     Bought against licensed (keys), used (the month's highest number) and billed, by client and
     application, the most expensive difference first. Reads the file and the journal alone. Exit 6

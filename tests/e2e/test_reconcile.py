@@ -14,8 +14,8 @@ from tests.e2e.conftest import Operator, Result
 from tests.formats import differences
 
 INVOICE = """
-[invoices.boll]
-[invoices.boll.columns]
+[invoices.nord]
+[invoices.nord.columns]
 customer = "Kunde"
 article = "Nr"
 name = "Artikel"
@@ -43,7 +43,7 @@ def billed(operator: Operator) -> Operator:
 def reconcile(operator: Operator, rows: str, *more: str, encoding: str = "cp1252") -> Result:
     file = operator.folder / "bought.csv"
     file.write_bytes((HEADINGS + rows).encode(encoding))
-    result = operator.run("reconcile", str(file), "--invoice", "boll", *more)
+    result = operator.run("reconcile", str(file), "--invoice", "nord", *more)
     assert result.requests == ()
     return result
 
@@ -131,10 +131,10 @@ def test_hostile_names_stay_text(billed: Operator):
 
 
 def test_an_invoice_that_is_not_there_and_a_heading_that_is_not(billed: Operator):
-    result = billed.run("reconcile", "x.csv", "--invoice", "bol")
-    assert (result.code, 'did you mean "boll"' in result.err) == (3, True)
+    result = billed.run("reconcile", "x.csv", "--invoice", "nor")
+    assert (result.code, 'did you mean "nord"' in result.err) == (3, True)
     file = billed.folder / "other.csv"
     file.write_text("Kunde;Nr;Artikel;Anzahl;Preis\nA;1;KES;1;1\n", encoding="utf-8")
-    result = billed.run("reconcile", str(file), "--invoice", "boll")
+    result = billed.run("reconcile", str(file), "--invoice", "nord")
     assert result.code == 3
     assert 'no column "Menge" (quantity)' in result.err

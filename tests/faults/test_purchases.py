@@ -12,7 +12,7 @@ from tests.e2e.conftest import Operator, Result
 from tests.faults import conftest
 
 operator = conftest.operator
-INVOICE = '[invoices.boll.columns]\ncustomer = "Kunde"\nname = "Artikel"\nquantity = "Menge"\n'
+INVOICE = '[invoices.nord.columns]\ncustomer = "Kunde"\nname = "Artikel"\nquantity = "Menge"\n'
 HEADINGS = "Kunde;Artikel;Menge\r\n"
 
 
@@ -22,7 +22,7 @@ def reconcile(operator: Operator, content: bytes | Path, *more: str) -> Result:
     operator.write_files()
     if isinstance(content, bytes):
         file.write_bytes(content)
-    result = operator.run("reconcile", str(file), "--invoice", "boll", *more)
+    result = operator.run("reconcile", str(file), "--invoice", "nord", *more)
     assert result.requests == ()
     return result
 

@@ -420,11 +420,11 @@ def test_a_zone_of_the_environment_alone_is_pointed_out(monkeypatch, tmp_path):
     assert 'timezone = "Europe/Berlin"' in one.remedy
 
 
-_COLUMNS = '[invoices.boll.columns]\ncustomer = "Kunde"\nquantity = "Menge"\n'
+_COLUMNS = '[invoices.nord.columns]\ncustomer = "Kunde"\nquantity = "Menge"\n'
 
 
 def test_an_invoice_needs_its_headings_alone(load):
-    columns = load(HQ + TP + _COLUMNS + 'name = "Artikel"\n').invoices["boll"].columns
+    columns = load(HQ + TP + _COLUMNS + 'name = "Artikel"\n').invoices["nord"].columns
     assert (columns.customer, columns.name, columns.article) == ("Kunde", "Artikel", "")
     assert load(HQ + TP).invoices == {}
 
@@ -433,17 +433,17 @@ def test_an_invoice_needs_its_headings_alone(load):
     ("text", "problem"),
     [
         (_COLUMNS, "columns: Name the column of the article's number (article) or name (name)."),
-        ('[invoices.boll]\ndelimiter = ";"\n', "columns: This key is missing."),
+        ('[invoices.nord]\ndelimiter = ";"\n', "columns: This key is missing."),
         (_COLUMNS + 'name = "A"\nprize = "P"\n', "prize: Unknown key; did you mean"),
-        ('[invoices.boll]\nencoding = "cp99999"\n' + _COLUMNS + 'name = "A"\n', "is no encoding"),
-        ('[invoices.boll]\nencoding = "base64"\n' + _COLUMNS + 'name = "A"\n', "is no encoding"),
-        ('[invoices.boll]\ndecimal = ";"\n' + _COLUMNS + 'name = "A"\n', "decimal: This must be"),
+        ('[invoices.nord]\nencoding = "cp99999"\n' + _COLUMNS + 'name = "A"\n', "is no encoding"),
+        ('[invoices.nord]\nencoding = "base64"\n' + _COLUMNS + 'name = "A"\n', "is no encoding"),
+        ('[invoices.nord]\ndecimal = ";"\n' + _COLUMNS + 'name = "A"\n', "decimal: This must be"),
         (
-            '[invoices.boll]\ndecimal = "."\nthousands = "."\n' + _COLUMNS + 'name = "A"\n',
-            "[invoices.boll]: Decimal and thousands must not be the same sign.",
+            '[invoices.nord]\ndecimal = "."\nthousands = "."\n' + _COLUMNS + 'name = "A"\n',
+            "[invoices.nord]: Decimal and thousands must not be the same sign.",
         ),
-        ("[invoices]\nboll = 1\n", "[invoices] boll: Each of these needs a name of its own"),
-        ('[invoices."b ll"]\n' + _COLUMNS.replace("boll", '"b ll"'), "The name may hold letters"),
+        ("[invoices]\nnord = 1\n", "[invoices] nord: Each of these needs a name of its own"),
+        ('[invoices."b ll"]\n' + _COLUMNS.replace("nord", '"b ll"'), "The name may hold letters"),
     ],
 )
 def test_what_an_invoice_must_not_say(problems, text, problem):

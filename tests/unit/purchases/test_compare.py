@@ -29,7 +29,7 @@ def compared(*companies: Company, known: dict[str, Known] | None = None, **row: 
     rows = (Purchase(2, quantity=units, amount=units * 3, **texts),)
     file = PurchaseFile("a.csv", "utf-8", ";", "", rows, (), 0)
     mapping = BillingMapping(APPLICATIONS, (), companies)
-    return compare(file, "boll", "2026-11", mapping, known or {})
+    return compare(file, "nord", "2026-11", mapping, known or {})
 
 
 @pytest.mark.parametrize("customer", ["Contoso AG", "CONTOSO", " contoso  ag ", "Contoso GmbH"])

@@ -172,7 +172,7 @@ def test_a_row_that_is_not_understood_says_why():
 
 
 def test_the_example_is_read_as_the_page_says(monkeypatch):
-    path = Path(__file__).parents[3] / "examples/everything/invoices/boll-2026-11.csv"
+    path = Path(__file__).parents[3] / "examples/everything/invoices/nord-2026-11.csv"
     columns = InvoiceColumns(
         customer="Subscriber",
         article="Artikelnr.",
@@ -210,7 +210,7 @@ def test_nothing_of_a_file_is_lost_whatever_it_holds(rows):
     assert len(found.purchases) + len(found.left_out) + found.blank == len(rows)
     lines = [x.line for x in (*found.purchases, *found.left_out)]
     assert len(lines) == len(set(lines))
-    compared = compare(found, "boll", "2026-11", MAPPING, {})
+    compared = compare(found, "nord", "2026-11", MAPPING, {})
     assert len(compared.matched) + len(compared.unmatched) == len(found.purchases)
     apart = [*compared.matched, *compared.unmatched]
     assert sorted(x.line for x in apart) == sorted(x.line for x in found.purchases)
