@@ -122,9 +122,7 @@ def _from_file(target: str, base: Path) -> str:
         path = base / Path(target).expanduser()
     except RuntimeError:
         raise ConfigError(f"There is no home folder for file:{target}.") from None
-    if sys.platform == "win32" and (found := windows.exposed(path, windows.READ | windows.WRITE)):
-        raise ConfigError(f"The file {path} is open to {found[0]}. Run {found[1]}.")
-    return _read(path, private=_HAS_MODES)
+    return _read(path, private=True)
 
 
 def _read(path: Path, *, private: bool) -> str:
@@ -135,13 +133,17 @@ def _read(path: Path, *, private: bool) -> str:
             raw = file.read(_LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"The file {path} cannot be read: {error.strerror}.") from None
-    if private and mode & 0o077:
-        raise ConfigError(
-            f"The file {path} is open to other users (mode {mode:04o}). "
-            f"Run `chmod 600 {shlex.quote(str(path))}`."
-        )
-    if private and (foreign := why_not_used(path)):
-        raise ConfigError(foreign)
+    if private and sys.platform == "win32":
+        if found := windows.exposed(path, windows.READ | windows.WRITE):
+            raise ConfigError(f"The file {path} is open to {found[0]}. Run {found[1]}.")
+    elif private and _HAS_MODES:
+        if mode & 0o077:
+            raise ConfigError(
+                f"The file {path} is open to other users (mode {mode:04o}). "
+                f"Run `chmod 600 {shlex.quote(str(path))}`."
+            )
+        if foreign := why_not_used(path):
+            raise ConfigError(foreign)
     if len(raw) > _LARGEST:
         raise ConfigError(f"The file {path} is too large to hold a secret.")
     try:

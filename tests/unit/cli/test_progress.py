@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 
 import pytest
@@ -27,6 +28,8 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_a_bar_is_gone_once_everything_is_read(monkeypatch):
     terminal = _terminal(monkeypatch)
+    seconds = itertools.count(0, 0.1)  # a clock of 16 ms would show no rate
+    monkeypatch.setattr("rich.console.monotonic", lambda: next(seconds))
     with ProgressBars(Console()) as bars:
         bars.report("hq", 0, 2)
         bars.report("cw", 1, 1)
