@@ -157,19 +157,14 @@ def notify_test(config: Path | None, console: Console) -> ExitCode:
 def _report(areas: Sequence[Area], *, detailed: bool) -> page.Report:
     sections = []
     for area in areas:
-        entries = tuple(
-            page.Entry(*_MARKS[one.level], one.message, remarks=_remarks(one.remedy))
-            for one in area.findings
-            if detailed or one.level is not Level.OK
-        )
-        sections += [page.Section(area.title, (), entries)] if entries else []
+        entries = []
+        for one in area.findings:
+            if detailed or one.level is not Level.OK:
+                todo, *pasted = one.remedy.splitlines() or [""]
+                told = (*page.remarks(todo), *page.remarks(*pasted, tone=Tone.COMMAND))
+                entries.append(page.Entry(*_MARKS[one.level], one.message, remarks=told))
+        sections += [page.Section(area.title, (), tuple(entries))] if entries else []
     return page.Report("Check", tuple(sections))
-
-
-def _remarks(remedy: str) -> tuple[page.Span, ...]:
-    """What to do; further lines are to be pasted, and never broken."""
-    todo, *lines = remedy.splitlines() or [""]
-    return (*page.remarks(todo), *page.remarks(*lines, tone=Tone.COMMAND))
 
 
 def _to_look_at(state: Path) -> Iterable[Finding]:
@@ -323,13 +318,9 @@ def probe(config: Path | None, agreement: str, console: Console) -> ExitCode:
                     "scratch one. Nothing was sent.",
                     remedy="Make an agreement for the probe, with one manual charge on it.",
                 )
-
-        def confirmed(question: str) -> bool:
-            return typer.confirm(safe_text(question), err=True)
-
         item = typer.prompt("Price book item to write on the scratch agreement", err=True)
         passed, state = True, setup.config.state_dir
-        for step in psa.probe(number, item, confirmed):
+        for step in psa.probe(number, item, lambda x: typer.confirm(safe_text(x), err=True)):
             passed = step.passed
             console.warn(("✓ " if passed else "✗ ") + safe_text(step.message))
             if step.foreign:
@@ -444,13 +435,20 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
     Who can change kisi.toml can have the passwords sent to a server of his own; who can change a
     certificate, a report, a template, the folder of one or the state folder decides what is billed.
     """
-    state, files = config.state_dir, tuple(dict.fromkeys(_files(config)))
+    state = config.state_dir
+    files = [config.path, config.mapping_path, state / JOURNAL]
+    for section in (*config.sources.values(), *config.psa.values()):
+        files += section.files_read(config.base)
+    for reference in config.references():
+        if reference.scheme == "file":
+            with suppress(RuntimeError):  # without a home folder it is no file: reported as such
+                files.append(config.base / Path(reference.target).expanduser())
     if sys.platform == "win32":
         yield from windows.open_to_others(files, state)
     if not _HAS_MODES:
         return
     mode = stat.S_IMODE(state.stat().st_mode) if state.is_dir() else 0
-    found = dict.fromkeys(each for file in files for each in exposures(file))
+    found = dict.fromkeys(each for file in dict.fromkeys(files) for each in exposures(file))
     for each in found:  # what is refused is a problem of its own, or no matter (a report)
         if not each.refused and each.place != state:
             yield Finding(Level.WARNING, each.what, each.remedy)
@@ -461,13 +459,3 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
             f"{mode:04o}), where clients and devices are named.",
             f"Run `chmod 700 {shlex.quote(str(state))}`.",
         )
-
-
-def _files(config: Config) -> Iterator[Path]:
-    yield from (config.path, config.mapping_path, config.state_dir / JOURNAL)
-    for section in (*config.sources.values(), *config.psa.values()):
-        yield from section.files_read(config.base)
-    for reference in config.references():
-        if reference.scheme == "file":
-            with suppress(RuntimeError):  # without a home folder it is no file: reported as such
-                yield config.base / Path(reference.target).expanduser()

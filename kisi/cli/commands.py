@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -24,7 +23,7 @@ from kisi.cli.schedule import schedule
 from kisi.cli.start import demo, init, sandbox
 from kisi.errors import ExitCode, Interrupted, KisiError
 
-_DAY = 86_400
+_UP_TO_A_DAY = {"default": 0, "min": 0, "max": 86_400}
 """Seconds: whoever waits longer runs into the next daily run."""
 _EXIT_CODES = """
 Exit codes: 0 done, nothing on hold · 1 a bug · 2 usage · 3 configuration, mapping or secret ·
@@ -52,20 +51,14 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    _version_asked: Annotated[
-        bool,
-        typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version."),
-    ] = False,
+    _version_asked: bool = flag(
+        "--version", "Show the version.", "-V", callback=_version, is_eager=True
+    ),
 ) -> None:
     """Bills Kaspersky security by what an MSP's clients really use."""
 
 
 app.command()(init)
-_ONLINE = "Also log in: certificates, clocks, rights, every mapped id."
-_SCHEMA = "Print the JSON Schema of kisi.toml and do nothing."
-_RECORD = "With the systems' answers, names and ids replaced, in a folder."
-_REPAIR = "Acknowledge a damaged journal, or open writes."
-_PROBE = "Prove the Tigerpaw template on a scratch agreement (on a terminal only)."
 
 
 @app.command()
@@ -73,11 +66,16 @@ _PROBE = "Prove the Tigerpaw template on a scratch agreement (on a terminal only
 def check(
     config: Path | None,
     console: Console,
-    online: Annotated[bool, flag("--online", _ONLINE)] = False,
-    schema: Annotated[bool, flag("--schema", _SCHEMA)] = False,
-    record: Annotated[Path | None, option("DIR", _RECORD)] = None,
-    repair: Annotated[bool, flag("--repair", _REPAIR)] = False,
-    probe_tigerpaw: Annotated[str | None, option("[PSA:]AGREEMENT", _PROBE)] = None,
+    online: bool = flag("--online", "Also log in: certificates, clocks, rights, every mapped id."),
+    schema: bool = flag("--schema", "Print the JSON Schema of kisi.toml and do nothing."),
+    record: Path | None = option(
+        "DIR", "With the systems' answers, names and ids replaced, in a folder."
+    ),
+    repair: bool = flag("--repair", "Acknowledge a damaged journal, or open writes."),
+    probe_tigerpaw: str | None = option(
+        "[PSA:]AGREEMENT",
+        "Prove the Tigerpaw template on a scratch agreement (on a terminal only).",
+    ),
 ) -> None:
     """Check files and secrets; with --online also the systems.
 
@@ -103,7 +101,6 @@ def check(
 
 
 app.add_typer(map_app, name="map")
-_DETAILED = "Exit 10 if changes wait to be written."
 
 
 @app.command(context_settings=options.OLDER_NAMES)
@@ -111,9 +108,9 @@ _DETAILED = "Exit 10 if changes wait to be written."
 def preview(
     config: Path | None,
     console: Console,
-    client: options.Clients = None,
-    exclude: options.Exclude = None,
-    detailed_exitcode: Annotated[bool, flag("--detailed-exitcode", _DETAILED)] = False,
+    client: options.Texts = options.CLIENTS,
+    exclude: options.Texts = options.EXCLUDE,
+    detailed_exitcode: bool = flag("--detailed-exitcode", "Exit 10 if changes wait to be written."),
 ) -> None:
     """Show what `kisi sync` would change, what is held, and why.
 
@@ -137,26 +134,29 @@ def preview(
     raise typer.Exit(follow(work, console, on_signal=said))
 
 
-_ACCEPT = "Release the holds of the plan or the client with this id, once (repeatable)."
-_REVERT = "Plan what lines held before this run; see `kisi status`."
-_JITTER = "First wait a random time of up to this many seconds."
-_DEADLINE = "How long it may take, as 45m or 2h (30m); who is left out is first in the next run."
-_LOCK_TIMEOUT = "Wait up to this many seconds for another run to end."
-
-
 @app.command(context_settings=options.OLDER_NAMES)
 @shared_options(formats=options.Format)
 def sync(
     config: Path | None,
     console: Console,
-    accept: Annotated[list[str] | None, option("ID", _ACCEPT)] = None,
-    revert: Annotated[int | None, option("RUN", _REVERT, min=1, max=10**9)] = None,
-    client: options.Clients = None,
-    exclude: options.Exclude = None,
-    jitter: Annotated[float, option("SECONDS", _JITTER, min=0, max=_DAY)] = 0,
-    lock_timeout: Annotated[float, option("SECONDS", _LOCK_TIMEOUT, min=0, max=_DAY)] = 0,
-    deadline: Annotated[str | None, option("AGE", _DEADLINE)] = None,
-    dry_run: Annotated[bool, flag("--dry-run", "", hidden=True)] = False,
+    accept: options.Texts = option(
+        "ID", "Release the holds of the plan or the client with this id, once (repeatable)."
+    ),
+    revert: int | None = option(
+        "RUN", "Plan what lines held before this run; see `kisi status`.", min=1, max=10**9
+    ),
+    client: options.Texts = options.CLIENTS,
+    exclude: options.Texts = options.EXCLUDE,
+    jitter: float = option(
+        "SECONDS", "First wait a random time of up to this many seconds.", **_UP_TO_A_DAY
+    ),
+    lock_timeout: float = option(
+        "SECONDS", "Wait up to this many seconds for another run to end.", **_UP_TO_A_DAY
+    ),
+    deadline: str | None = option(
+        "AGE", "How long it may take, as 45m or 2h (30m); who is left out is first in the next run."
+    ),
+    dry_run: bool = flag("--dry-run", "", hidden=True),
 ) -> None:
     """Bring the PSA's agreements to what the clients really use.
 
@@ -186,20 +186,16 @@ def sync(
     raise typer.Exit(follow(work, console))
 
 
-_FAILED = "Only clients that are billed and not up to date."
-_READY = "Exit 0 only if every billed client may be invoiced."
-
-
 @app.command(context_settings=options.OLDER_NAMES)
 @shared_options(formats=options.Format)
 def status(
     config: Path | None,
     console: Console,
-    client: options.Clients = None,
-    since: Annotated[str | None, option("DAY|AGE", "Runs since a day, or of the last 7d.")] = None,
-    failed: Annotated[bool, flag("--failed", _FAILED)] = False,
-    ready: Annotated[bool, flag("--ready", _READY)] = False,
-    max_age: Annotated[str, option("AGE", "How old a proof may be.")] = "26h",
+    client: options.Texts = options.CLIENTS,
+    since: str | None = option("DAY|AGE", "Runs since a day, or of the last 7d."),
+    failed: bool = flag("--failed", "Only clients that are billed and not up to date."),
+    ready: bool = flag("--ready", "Exit 0 only if every billed client may be invoiced."),
+    max_age: str = option("AGE", "How old a proof may be.", default="26h"),
 ) -> None:
     """Show the last runs, each client's state, and what waits.
 
@@ -212,12 +208,11 @@ def status(
     """
     from kisi.cli.journal import show_status
 
-    runs_since = instant(since, "--since") if since else None
     code = show_status(
         config,
         console,
         named=client or (),
-        since=runs_since,
+        since=instant(since, "--since") if since else None,
         failed=failed and not ready,  # who may be invoiced is asked of everybody
         ready=ready,
         max_age=duration(max_age, "--max-age"),
@@ -225,25 +220,16 @@ def status(
     raise typer.Exit(code)
 
 
-_DEVICES = "List every device, counted or left out, and why."
-
-
 @app.command()
 @shared_options(formats=options.RowsFormat)
 def explain(
     config: Path | None,
     console: Console,
-    name: Annotated[
-        str, client_argument("The client's name, or a part of it.", show_default=False)
-    ] = "",
-    client: Annotated[str, client_option("", hidden=True)] = "",
-    application: Annotated[
-        str | None, option("GLOB", "Only applications whose name matches.")
-    ] = None,
-    devices: Annotated[bool, flag("--devices", _DEVICES)] = False,
-    run: Annotated[
-        int | None, option("ID", "A past run (see `kisi status`).", min=1, max=10**9)
-    ] = None,
+    name: str = client_argument("The client's name, or a part of it.", "", show_default=False),
+    client: str = client_option("", default="", hidden=True),
+    application: str | None = option("GLOB", "Only applications whose name matches."),
+    devices: bool = flag("--devices", "List every device, counted or left out, and why."),
+    run: int | None = option("ID", "A past run (see `kisi status`).", min=1, max=10**9),
 ) -> None:
     """Explain a client's quantities: keys, devices, changes.
 
@@ -259,17 +245,16 @@ def explain(
     show_explanation(config, console, name or client, run, application, devices=devices)
 
 
-_STATED = "The client's name, or a part of it; without it all clients."
-
-
 @app.command()
 @shared_options(formats=options.Format)
 def statement(
     config: Path | None,
     console: Console,
-    name: Annotated[str | None, client_argument(_STATED)] = None,
-    month: Annotated[str | None, option("YYYY-MM", "By default this month.")] = None,
-    client: options.Clients = None,
+    name: str | None = client_argument(
+        "The client's name, or a part of it; without it all clients."
+    ),
+    month: str | None = options.MONTH,
+    client: options.Texts = options.CLIENTS,
 ) -> None:
     """Show a client's month: units a day, amounts, devices.
 
@@ -285,11 +270,8 @@ def statement(
         raise typer.BadParameter(
             "A page is one client's: name it, or write a file for each with --output FOLDER."
         )
-    first = None if month is None else options.day(month, "--month", month=True)
+    first = options.day(month, "--month", month=True)
     show_statement(config, console, name, client or (), first)
-
-
-_INVOICE = "How the file is made: an [invoices.NAME] of kisi.toml."
 
 
 @app.command()
@@ -297,9 +279,11 @@ _INVOICE = "How the file is made: an [invoices.NAME] of kisi.toml."
 def reconcile(
     config: Path | None,
     console: Console,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, as a distributor sends it.")],
-    invoice: Annotated[str, option("NAME", _INVOICE, "--invoice")],
-    month: Annotated[str | None, option("YYYY-MM", "By default this month.")] = None,
+    file: Path = typer.Argument(metavar="FILE", help="CSV, as a distributor sends it."),
+    invoice: str = option(
+        "NAME", "How the file is made: an [invoices.NAME] of kisi.toml.", default=...
+    ),
+    month: str | None = options.MONTH,
 ) -> None:
     """Compare a distributor's invoice with what you bill.
 
@@ -311,7 +295,7 @@ def reconcile(
     """
     from kisi.cli.purchases import show_comparison
 
-    first = None if month is None else options.day(month, "--month", month=True)
+    first = options.day(month, "--month", month=True)
     raise typer.Exit(show_comparison(config, console, file, invoice, first))
 
 
@@ -337,7 +321,7 @@ def schema(config: Path | None, console: Console) -> None:
 def notify(
     config: Path | None,
     console: Console,
-    test: Annotated[bool, flag("--test", "Send a test to each, and say what it answered.")] = False,
+    test: bool = flag("--test", "Send a test to each, and say what it answered."),
 ) -> None:
     """Test the addresses of [notify], which are told of each run.
 

@@ -9,7 +9,7 @@ from datetime import date
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
@@ -21,14 +21,14 @@ FindingsFormat = StrEnum("FindingsFormat", ["TABLE", "JSON"])
 """How a result is written; a list; the findings of `kisi check`."""
 
 
-def flag(name: str, text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Option`
+def flag(name: str, text: str, *names: str, default: Any = False, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Option`
     """An option that is there or not, without a `--no-` form."""
-    return typer.Option(name, *names, help=text, **more)
+    return typer.Option(default, name, *names, help=text, **more)
 
 
-def option(metavar: str, text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 - likewise
+def option(metavar: str, text: str, *names: str, default: Any = None, **more: Any) -> Any:  # noqa: ANN401 - likewise
     """An option with a value, by default called as its parameter."""
-    return typer.Option(*names, metavar=metavar, help=text, **more)
+    return typer.Option(default, *names, metavar=metavar, help=text, **more)
 
 
 def client_option(text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 - likewise
@@ -36,18 +36,18 @@ def client_option(text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401 -
     return option("CLIENT", text, *names, autocompletion=client_names, **more)
 
 
-def client_argument(text: str, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Argument`
+def client_argument(text: str, default: Any = None, **more: Any) -> Any:  # noqa: ANN401 - as `typer.Argument`
     """An argument that names one client, and completes its name."""
-    return typer.Argument(metavar="CLIENT", help=text, autocompletion=client_names, **more)
+    return typer.Argument(default, metavar="CLIENT", help=text, autocompletion=client_names, **more)
 
 
-def day(text: str, name: str, *, month: bool = False) -> date:
-    """A day, or the first of a month, that an option has; else `typer.BadParameter`."""
+def day(text: str | None, name: str, *, month: bool = False) -> date | None:
+    """A day, or the first of a month, that an option has, if any; else `typer.BadParameter`."""
     try:
-        return date.fromisoformat(f"{text}-01" if month else text)
+        return None if text is None else date.fromisoformat(f"{text}-01" if month else text)
     except ValueError:
         said = "a month such as 2026-11" if month else "a day such as 2026-11-30"
-        raise typer.BadParameter(f"{text[:40]!r} is not {said}.", param_hint=name) from None
+        raise typer.BadParameter(f"{str(text)[:40]!r} is not {said}.", param_hint=name) from None
 
 
 _OLDER = {"only": "client", "company": "client"}
@@ -55,22 +55,15 @@ OLDER_NAMES = {"token_normalize_func": lambda name: _OLDER.get(name, name)}
 """Context settings of a command whose --client once was called --only, or --company."""
 
 
-_OUTPUT = "Write the result to a file, not to stdout."
-Output = Annotated[Path | None, option("FILE", _OUTPUT, "--output", "-o")]
-_CLIENT = "Only this client: its name, a part of it, or a glob (repeatable)."
-Clients = Annotated[list[str] | None, client_option(_CLIENT, "--client")]
-Exclude = Annotated[list[str] | None, client_option("Without this one; as --client.", "--exclude")]
-_PSA = "Which [psa.NAME]; needed if there are several."
-PsaName = Annotated[str | None, option("NAME", _PSA, "--psa")]
-Yes = Annotated[bool, flag("--yes", "Do it without asking.", "-y")]
-_CONFIG = "kisi.toml; without it ./kisi.toml, then the platform's config folder."
-_FROM = {"envvar": "KISI_CONFIG", "show_default": False}
-_Config = Annotated[Path | None, option("FILE", _CONFIG, "--config", "-c", **_FROM)]
-_QUIET = "Only errors, and the last line if something is wrong."
-_Quiet = Annotated[bool, flag("--quiet", _QUIET, "-q")]
-_VERBOSE = "More detail; -vv shows each request."
-_Verbose = Annotated[int, flag("--verbose", _VERBOSE, "-v", count=True, show_default=False)]
-_NoColor = Annotated[bool, flag("--no-color", "No colours (NO_COLOR does the same).")]
+Texts = list[str] | None
+OUTPUT = option("FILE", "Write the result to a file, not to stdout.", "--output", "-o")
+CLIENTS = client_option(
+    "Only this client: its name, a part of it, or a glob (repeatable).", "--client"
+)
+EXCLUDE = client_option("Without this one; as --client.", "--exclude")
+MONTH = option("YYYY-MM", "By default this month.", "--month")
+PSA = option("NAME", "Which [psa.NAME]; needed if there are several.", "--psa")
+YES = flag("--yes", "Do it without asking.", "-y")
 
 
 def _one_format(context: typer.Context, value: object) -> object:
@@ -87,15 +80,6 @@ def typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-_AS = typer.Option(
-    "--format", "-f", case_sensitive=False, callback=_one_format, help="How to write it."
-)
-_FORMATS: dict[type[StrEnum], Any] = {
-    Format: Annotated[Format, _AS],
-    RowsFormat: Annotated[RowsFormat, _AS],
-    FindingsFormat: Annotated[FindingsFormat, _AS],
-}
-_Json = Annotated[bool, flag("--json", "Short for --format json.", callback=_one_format)]
 _DELIMITERS = {",": ",", ";": ";", "|": "|", "\t": "\t", "tab": "\t"}
 
 
@@ -105,11 +89,23 @@ def _delimiter(value: str) -> str:
     return _DELIMITERS[value]
 
 
-Delimiter = Annotated[
-    str, option("CHAR", "Of CSV: , ; | or tab.", "--delimiter", callback=_delimiter)
-]
-Decimal = Annotated[Literal[".", ","], flag("--decimal", "Of numbers in CSV.")]
-_CONSOLE = {"quiet": (_Quiet, False), "verbose": (_Verbose, 0), "no_color": (_NoColor, False)}
+DELIMITER = option("CHAR", "Of CSV: , ; | or tab.", "--delimiter", default=",", callback=_delimiter)
+_CONFIG = option(
+    "FILE",
+    "kisi.toml; without it ./kisi.toml, then the platform's config folder.",
+    *("--config", "-c"),
+    envvar="KISI_CONFIG",
+    show_default=False,
+)
+_QUIET = "Only errors, and the last line if something is wrong."
+_VERBOSE = "More detail; -vv shows each request."
+_CONSOLE = {
+    "quiet": (bool, flag("--quiet", _QUIET, "-q")),
+    "verbose": (int, flag("--verbose", _VERBOSE, "-v", default=0, count=True, show_default=False)),
+    "no_color": (bool, flag("--no-color", "No colours (NO_COLOR does the same).")),
+}
+_FIELDS = {"format_": "format", "output_file": "file"}
+"""What the console calls an option whose name a command may have for something else."""
 
 
 def shared_options(
@@ -121,12 +117,15 @@ def shared_options(
     and where CSV is among them --delimiter and --decimal. In the docstring, which is the help, a
     paragraph that begins with `kisi ` is of examples.
     """
-    shared: dict[str, tuple[Any, Any]] = {"config": (_Config, None)} if config else {}
+    shared: dict[str, tuple[Any, Any]] = {"config": (Path | None, _CONFIG)} if config else {}
     if formats is not None:
-        shared["format_"] = (_FORMATS[formats], formats(Format.TABLE))
-        shared |= {"json": (_Json, False), "output_file": (Output, None)}
+        more = {"default": formats(Format.TABLE), "callback": _one_format, "case_sensitive": False}
+        shared["format_"] = (formats, flag("--format", "How to write it.", "-f", **more))
+        as_json = flag("--json", "Short for --format json.", callback=_one_format)
+        shared |= {"json": (bool, as_json), "output_file": (Path | None, OUTPUT)}
         if "CSV" in formats.__members__:
-            shared |= {"delimiter": (Delimiter, ","), "decimal": (Decimal, ".")}
+            sign = flag("--decimal", "Of numbers in CSV.", default=".")
+            shared |= {"delimiter": (str, DELIMITER), "decimal": (Literal[".", ","], sign)}
     shared |= _CONSOLE
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -142,16 +141,10 @@ def shared_options(
             from kisi.cli.output import Console
 
             first = [given.pop("config")] if config else []
-            wanted: dict[str, Any] = {"color": not given.pop("no_color")}
-            if formats is not None:
-                form, json = Format(given.pop("format_")), given.pop("json")
-                wanted |= {
-                    "format": Format.JSON if json else form,
-                    "file": given.pop("output_file"),
-                }
-            known = ("quiet", "verbose", "delimiter", "decimal")
-            wanted |= {name: given.pop(name) for name in known if name in shared}
-            console = Console(**wanted)
+            wanted = {_FIELDS.get(x, x): given.pop(x) for x in shared if x in given}
+            color, as_json = not wanted.pop("no_color"), wanted.pop("json", False)
+            form = Format(wanted.pop("format", Format.TABLE))
+            console = Console(**wanted, color=color, format=Format.JSON if as_json else form)
             console.start_log()
             command(*first, console, **given)
 

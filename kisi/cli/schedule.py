@@ -10,11 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 
 import typer
 
-from kisi.cli.options import shared_options
+from kisi.cli.options import option, shared_options
 from kisi.cli.output import Console, result
 from kisi.errors import ConfigError
 
@@ -42,17 +41,10 @@ class Installation:
 def schedule(
     config: Path | None,
     console: Console,
-    kind: Annotated[
-        Kind, typer.Argument(metavar="systemd|cron|windows", help="What is to start the runs.")
-    ],
-    at: Annotated[str, typer.Option(metavar="HH:MM", help="When, every day.")] = "06:30",
-    account: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who runs it; without it, you.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write the files into a folder."),
-    ] = None,
+    kind: Kind = typer.Argument(metavar="systemd|cron|windows", help="What is to start the runs."),
+    at: str = option("HH:MM", "When, every day.", default="06:30"),
+    account: str | None = option("NAME", "Who runs it; without it, you."),
+    output: Path | None = option("DIR", "Write the files into a folder.", "--output", "-o"),
 ) -> None:
     """Print a schedule for the daily run, and how to install it.
 

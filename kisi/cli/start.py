@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from kisi.cli.options import shared_options
+from kisi.cli.options import option, shared_options
 from kisi.cli.output import Console, result, write
 from kisi.errors import ConfigError, ExitCode, StateError
 
@@ -31,9 +31,9 @@ Journal, lock and log will be in {state_dir}, unless you set `state_dir`."""
 @shared_options(config=False)
 def init(
     console: Console,
-    config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", help="Where to write it.")
-    ] = Path("kisi.toml"),
+    config: Path = option(
+        "FILE", "Where to write it.", "--config", "-c", default=Path("kisi.toml")
+    ),
 ) -> None:
     """Write a commented kisi.toml to fill in.
 
@@ -82,15 +82,12 @@ def write_template(path: Path) -> str:
 @shared_options(config=False)
 def sandbox(
     console: Console,
-    directory: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where kisi.toml and mapping.toml are written.")
-    ] = Path("kisi-sandbox"),
-    fleet: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, max=10_000, help="Serve N unmapped virtual servers instead."
-        ),
-    ] = 0,
+    directory: Path = option(
+        "DIR", "Where kisi.toml and mapping.toml are written.", default=Path("kisi-sandbox")
+    ),
+    fleet: int = option(
+        "N", "Serve N unmapped virtual servers instead.", default=0, min=0, max=10_000
+    ),
 ) -> None:
     """Serve simulated systems here, with a ready configuration.
 
@@ -114,9 +111,7 @@ def sandbox(
 @shared_options(config=False)
 def demo(
     console: Console,
-    keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep configuration and journal here.")
-    ] = None,
+    keep: Path | None = option("DIR", "Keep configuration and journal here."),
 ) -> None:
     """Run preview, sync, sync again and status on simulated systems.
 

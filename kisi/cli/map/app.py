@@ -8,14 +8,14 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from kisi.cli import options
 from kisi.cli.map import editing
-from kisi.cli.map.editing import Offline, confirm, edited_mapping, editing_of
-from kisi.cli.options import Format, RowsFormat, flag, shared_options
+from kisi.cli.map.editing import OFFLINE, confirm, edited_mapping, editing_of
+from kisi.cli.options import Format, RowsFormat, flag, option, shared_options
 from kisi.cli.output import Console, result, show, terminal_text
 from kisi.errors import ConfigError, ExitCode, StateError
 
@@ -35,9 +35,7 @@ On a terminal, `kisi map` asks client by client. `kisi map list` shows all ids."
 _AS_A_FILE = """\
 + is marked for acceptance, ? is for you to decide. As a file to look through:
   kisi map suggest --format csv --output suggestions.csv"""
-
-
-As = Annotated[Literal["csv"], typer.Option("--format", "-f", help="How it is written.")]
+_AS_CSV = flag("--format", "How it is written.", "-f", default="csv")
 
 map_app = typer.Typer(
     invoke_without_command=True, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -146,12 +144,8 @@ def _refuse_misplaced(context: typer.Context) -> None:
 def map_list(
     config: Path | None,
     console: Console,
-    unmapped: Annotated[
-        bool, flag("--unmapped", "Only what nothing is mapped to, on either side.")
-    ] = False,
-    stale: Annotated[
-        bool, flag("--stale", "Only what is gone, renamed, inactive, or ends in 60 days.")
-    ] = False,
+    unmapped: bool = flag("--unmapped", "Only what nothing is mapped to, on either side."),
+    stale: bool = flag("--stale", "Only what is gone, renamed, inactive, or ends in 60 days."),
 ) -> None:
     """List everything that can be mapped, with its ids.
 
@@ -207,17 +201,9 @@ def map_list(
 def map_suggest(
     config: Path | None,
     console: Console,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            "--min-score",
-            metavar="0..1",
-            min=0,
-            max=1,
-            show_default="0.85",
-            help="Leave out weaker suggestions.",
-        ),
-    ] = None,
+    min_score: float | None = option(
+        "0..1", "Leave out weaker suggestions.", min=0, max=1, show_default="0.85"
+    ),
 ) -> None:
     """Suggest who is whom, and why. Nothing is bound.
 
@@ -261,7 +247,7 @@ def map_suggest(
 
 
 @shared_options()
-def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -> None:
+def map_renew(config: Path | None, console: Console, yes: bool = options.YES) -> None:
     """Move clients to what follows an ended agreement.
 
     kisi map renew
@@ -301,9 +287,9 @@ def map_renew(config: Path | None, console: Console, yes: options.Yes = False) -
 def map_export(
     config: Path | None,
     console: Console,
-    format_: As = "csv",
-    output_file: options.Output = None,
-    delimiter: options.Delimiter = ",",
+    format_: Literal["csv"] = _AS_CSV,
+    output_file: Path | None = options.OUTPUT,
+    delimiter: str = options.DELIMITER,
 ) -> None:
     """Write all of mapping.toml as one table.
 
@@ -328,12 +314,10 @@ def map_export(
 def map_import(
     config: Path | None,
     console: Console,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table of `kisi map export`.")],
-    format_: As = "csv",
-    remove_missing: Annotated[
-        bool, flag("--remove-missing", "Take out what the table does not name.")
-    ] = False,
-    offline: Offline = False,
+    file: Path = typer.Argument(metavar="FILE", help="A table of `kisi map export`."),
+    format_: Literal["csv"] = _AS_CSV,
+    remove_missing: bool = flag("--remove-missing", "Take out what the table does not name."),
+    offline: bool = OFFLINE,
 ) -> None:
     """Bring mapping.toml to what a table says.
 
@@ -356,13 +340,10 @@ def map_import(
 def map_accept(
     config: Path | None,
     console: Console,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="What `kisi map suggest` wrote (CSV or JSON); - is stdin."
-        ),
-    ],
-    offline: Offline = False,
+    file: Path = typer.Argument(
+        metavar="FILE", help="What `kisi map suggest` wrote (CSV or JSON); - is stdin."
+    ),
+    offline: bool = OFFLINE,
 ) -> None:
     """Add suggestions to mapping.toml: all that say yes, or none.
 

@@ -8,12 +8,19 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from kisi.cli import options
-from kisi.cli.options import client_argument, client_option, flag, option, shared_options
+from kisi.cli.options import (
+    Texts,
+    client_argument,
+    client_option,
+    flag,
+    option,
+    shared_options,
+)
 from kisi.cli.output import Console
 from kisi.errors import ConfigError, Withheld
 
@@ -28,12 +35,9 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Clients, or sentences of a change, that are said."""
 
-Texts = list[str] | None
 OnOff = Literal["on", "off"]
-Offline = Annotated[
-    bool, flag("--offline", "Do not ask the systems whether the ids exist and are active.")
-]
-Product = Annotated[str | None, option("ID", "The product of this category.")]
+OFFLINE = flag("--offline", "Do not ask the systems whether the ids exist and are active.")
+_PRODUCT = option("ID", "The product of this category.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +110,19 @@ def confirm(question: str, withheld: str, remedy: str, *, yes: bool) -> None:
 def map_company(
     config: Path | None,
     console: Console,
-    client: Annotated[
-        str | None,
-        client_argument(
-            "Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."
-        ),
-    ] = None,
-    tenant: Annotated[Texts, option("SOURCE:TENANT", "A tenant to add (repeatable).")] = None,
-    remove_tenant: Annotated[
-        Texts, option("SOURCE:TENANT", "A tenant to take out (repeatable).")
-    ] = None,
-    company: Annotated[str | None, option("ID", "The PSA's company id or account number.")] = None,
-    agreement: Annotated[str | None, option("ID", "Its agreement.")] = None,
-    psa: options.PsaName = None,
-    name: Annotated[
-        str | None, typer.Option(help="What the client is called; default: as in the PSA.")
-    ] = None,
-    billing: Annotated[
-        OnOff | None, typer.Option(help="Whether it is billed; off for a new client.")
-    ] = None,
-    offline: Offline = False,
+    client: str | None = client_argument(
+        "Change this client: its name, agreement (cw:1042) or a tenant. Without: add one."
+    ),
+    tenant: Texts = option("SOURCE:TENANT", "A tenant to add (repeatable)."),
+    remove_tenant: Texts = option("SOURCE:TENANT", "A tenant to take out (repeatable)."),
+    company: str | None = option("ID", "The PSA's company id or account number."),
+    agreement: str | None = option("ID", "Its agreement."),
+    psa: str | None = options.PSA,
+    name: str | None = typer.Option(
+        None, help="What the client is called; default: as in the PSA."
+    ),
+    billing: OnOff | None = typer.Option(None, help="Whether it is billed; off for a new client."),
+    offline: bool = OFFLINE,
 ) -> None:
     """Add a client, or change one.
 
@@ -183,16 +180,13 @@ def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
 def map_application(
     config: Path | None,
     console: Console,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Your name for it.")],
-    key: Annotated[Texts, option("GLOB", "Key names of it (repeatable); default: NAME*.")] = None,
-    add_key: Annotated[Texts, option("GLOB", "Key names that are added to those it has.")] = None,
-    unit: Annotated[
-        Literal["device", "user", "mailbox"] | None,
-        typer.Option(help="What is counted; default: device."),
-    ] = None,
-    bill: Annotated[
-        bool | None, typer.Option("--bill/--no-bill", help="Whether it is ever billed.")
-    ] = None,
+    name: str = typer.Argument(metavar="NAME", help="Your name for it."),
+    key: Texts = option("GLOB", "Key names of it (repeatable); default: NAME*."),
+    add_key: Texts = option("GLOB", "Key names that are added to those it has."),
+    unit: Literal["device", "user", "mailbox"] | None = typer.Option(
+        None, help="What is counted; default: device."
+    ),
+    bill: bool | None = flag("--bill/--no-bill", "Whether it is ever billed.", default=None),
 ) -> None:
     """Add an application, or change one.
 
@@ -218,25 +212,18 @@ def map_application(
 def map_product(
     config: Path | None,
     console: Console,
-    application: Annotated[
-        str, typer.Argument(metavar="APPLICATION", help="The name of an [[application]].")
-    ],
-    all_: Annotated[str | None, option("ID", "One product for everything.", "--all")] = None,
-    windows_workstations: Product = None,
-    windows_servers: Product = None,
-    non_windows: Product = None,
-    psa: options.PsaName = None,
-    client: Annotated[
-        str | None, client_option("An exception for this client alone.", "--client")
-    ] = None,
-    leave: Annotated[
-        bool, flag("--leave", "With --client: leave its lines of this application alone.")
-    ] = False,
-    count: Annotated[
-        str | None,
-        option("POLICY", "Which number is billed: today, peak, average or day:N."),
-    ] = None,
-    offline: Offline = False,
+    application: str = typer.Argument(
+        metavar="APPLICATION", help="The name of an [[application]]."
+    ),
+    all_: str | None = option("ID", "One product for everything.", "--all"),
+    windows_workstations: str | None = _PRODUCT,
+    windows_servers: str | None = _PRODUCT,
+    non_windows: str | None = _PRODUCT,
+    psa: str | None = options.PSA,
+    client: str | None = client_option("An exception for this client alone.", "--client"),
+    leave: bool = flag("--leave", "With --client: leave its lines of this application alone."),
+    count: str | None = option("POLICY", "Which number is billed: today, peak, average or day:N."),
+    offline: bool = OFFLINE,
 ) -> None:
     """Bill an application as one product, or as three by category.
 
@@ -276,17 +263,12 @@ def map_product(
 def map_remove(
     config: Path | None,
     console: Console,
-    client: Annotated[
-        str | None, client_argument("The client: its name, agreement (cw:1042) or a tenant.")
-    ] = None,
-    application: Annotated[
-        str | None,
-        option("NAME", "The application with all its rows; with CLIENT: that client's exception."),
-    ] = None,
-    product: Annotated[
-        str | None, option("APPLICATION", "As what this application is billed.")
-    ] = None,
-    psa: options.PsaName = None,
+    client: str | None = client_argument("The client: its name, agreement (cw:1042) or a tenant."),
+    application: str | None = option(
+        "NAME", "The application with all its rows; with CLIENT: that client's exception."
+    ),
+    product: str | None = option("APPLICATION", "As what this application is billed."),
+    psa: str | None = options.PSA,
 ) -> None:
     """Take rows out of mapping.toml.
 
@@ -317,12 +299,12 @@ def map_remove(
 def map_billing(
     config: Path | None,
     console: Console,
-    client: Annotated[
-        str, client_argument("Its name, agreement (cw:1042) or a tenant; or a glob on names.")
-    ],
-    switch: Annotated[OnOff, typer.Argument(metavar="on|off")],
-    yes: options.Yes = False,
-    offline: Offline = False,
+    client: str = client_argument(
+        "Its name, agreement (cw:1042) or a tenant; or a glob on names.", ...
+    ),
+    switch: OnOff = typer.Argument(metavar="on|off"),
+    yes: bool = options.YES,
+    offline: bool = OFFLINE,
 ) -> None:
     """Switch the billing of clients on or off.
 
@@ -361,10 +343,10 @@ def map_billing(
 def map_ignore(
     config: Path | None,
     console: Console,
-    tenant: Annotated[str, typer.Argument(metavar="SOURCE:TENANT", help="The tenant.")],
-    note: Annotated[str, typer.Option(metavar="TEXT", help="Why; for people.")] = "",
-    undo: Annotated[bool, flag("--undo", "Report it as unmapped again.")] = False,
-    offline: Offline = False,
+    tenant: str = typer.Argument(metavar="SOURCE:TENANT", help="The tenant."),
+    note: str = option("TEXT", "Why; for people.", default=""),
+    undo: bool = flag("--undo", "Report it as unmapped again."),
+    offline: bool = OFFLINE,
 ) -> None:
     """Never bill a tenant: your own, a lab, a demo.
 
@@ -392,19 +374,15 @@ def map_ignore(
 def map_leave(
     config: Path | None,
     console: Console,
-    client: Annotated[str, client_argument("Its name, agreement (cw:1042) or a tenant.")],
-    on: Annotated[
-        str | None, options.option("YYYY-MM-DD", "Its last day; by default today.")
-    ] = None,
-    bill_period: Annotated[
-        bool | None,
-        typer.Option(
-            "--bill-period/--no-bill-period",
-            help="Whether the period that runs now is billed to its end; a terminal is asked.",
-        ),
-    ] = None,
-    undo: Annotated[bool, flag("--undo", "It stays after all.")] = False,
-    offline: Offline = False,
+    client: str = client_argument("Its name, agreement (cw:1042) or a tenant.", ...),
+    on: str | None = option("YYYY-MM-DD", "Its last day; by default today."),
+    bill_period: bool | None = flag(
+        "--bill-period/--no-bill-period",
+        "Whether the period that runs now is billed to its end; a terminal is asked.",
+        default=None,
+    ),
+    undo: bool = flag("--undo", "It stays after all."),
+    offline: bool = OFFLINE,
 ) -> None:
     """End a client: after its last day its lines go to 0.
 
@@ -416,7 +394,7 @@ def map_leave(
     from kisi.mapping.changes import called
     from kisi.mapping.rules import UNTOUCHED
 
-    last = None if on is None else options.day(on, "--on")
+    last = options.day(on, "--on")
     with edited_mapping(config, console, offline=offline or undo) as editing:
         place = editing.rows.the_client(client)
         old, until = editing.rows.companies[place], None
