@@ -205,7 +205,13 @@ def of_application(view: ExplainView, glob: str) -> ExplainView:
 def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
     """How a client's quantities came about; with `devices` also each device, and why it counts."""
     client, run = view.client, f"run {view.run.id} of {moment(view.run.at, view.zone)}"
-    lines = (*_lines(view), *_left_to_people(view))
+    used = {one.application for tenant in view.tenants for one in tenant.usage.applications}
+    by_hand = (used & {*view.left_to_people}) - {line.application for line in view.lines}
+    told = (
+        f"{x}: its lines are managed by hand (`bill = false`), whatever is counted."
+        for x in sorted(by_hand)
+    )
+    lines = (*_lines(view), *map(Span, told))
     lines = lines or (Span("kisi keeps no line of this client."),)
     facts = (client.psa, f"agreement {client.agreement}", run)
     sections = [Section(client.name, facts, lines)]
@@ -214,18 +220,19 @@ def explain_report(view: ExplainView, *, devices: bool = False) -> Report:
             _application_section(usage, tenant, view, devices=devices)
             for usage in applications(tenant)
         )
-        sections += _rest(tenant, view.zone)
+        rows = [(quantity(use.quantity), unmapped_as(use)) for use in tenant.usage.unmapped]
+        caption = "Used, and billed by no row of mapping.toml:"
+        notes = remarks(*(f"Note: {note}" for note in tenant.usage.notes))
+        rest = (
+            *listing(caption, rows, Tone.HELD),
+            *_keys(other_keys(tenant.usage), view.zone),
+            *notes,
+        )
+        sections += [Section("Also there", (_tenant(tenant),), rest)] if rest else []
     if not view.tenants:
         unread = Span("No reading of this client is in the journal.")
         sections.append(Section("Usage", (), (unread,)))
     return Report(f"kisi explain {client.name}", tuple(sections), (run,))
-
-
-def _left_to_people(view: ExplainView) -> Iterable[Span]:
-    """What is used, and billed by a line that kisi never wrote."""
-    used = {one.application for tenant in view.tenants for one in tenant.usage.applications}
-    for name in sorted((used & {*view.left_to_people}) - {line.application for line in view.lines}):
-        yield Span(f"{name}: its lines are managed by hand (`bill = false`), whatever is counted.")
 
 
 def _lines(view: ExplainView) -> Iterable[Item]:
@@ -276,7 +283,14 @@ def _application_section(
 ) -> Section:
     items: list[Item] = [Span(conservation(usage))]
     if usage.evidence:
-        items.append(_classes(usage))
+        classes = Counter(item.device_class for item in usage.evidence if item.counted)
+        parts = [plural(classes[one], noun) for one, noun in _CLASSES.items() if classes[one]]
+        text = "Counted: " + (", ".join(parts) or "none")
+        if usage.unit is Unit.USER:
+            text += (
+                f"; users: {usage.total}, the larger of computers and half of the mobile devices"
+            )
+        items.append(Span(text))
     if shared := shared_devices(view, tenant, usage):
         names = ", ".join(map(_device, shared))
         items.append(Span(f"In a tenant above too, and billed once ({len(shared)}): {names}"))
@@ -298,15 +312,6 @@ def _application_section(
 
 def _tenant(tenant: UsageRecord) -> str:
     return f"{tenant.usage.tenant.name} ({tenant.usage.tenant.ref})"
-
-
-def _classes(usage: ApplicationUsage) -> Span:
-    counted = Counter(item.device_class for item in usage.evidence if item.counted)
-    parts = [plural(counted[one], noun) for one, noun in _CLASSES.items() if counted[one]]
-    text = "Counted: " + (", ".join(parts) or "none")
-    if usage.unit is Unit.USER:
-        text += f"; users: {usage.total}, the larger of computers and half of the mobile devices"
-    return Span(text)
 
 
 def _keys(keys: Sequence[KeyEvidence], zone: tzinfo) -> Iterable[Item]:
@@ -349,13 +354,3 @@ def _devices(usage: ApplicationUsage, last_seen: Mapping[str, date]) -> Iterable
         reason = counted if item.counted else Span(f"not counted: {item.reason}", Tone.DIM)
         rows.append((_device(item), item.os_name, seen, item.serial, reason))
     return table("device~ | operating system~ | last seen | key | counted as~", rows)
-
-
-def _rest(tenant: UsageRecord, zone: tzinfo) -> Iterable[Section]:
-    usage = tenant.usage
-    rows = [(quantity(use.quantity), unmapped_as(use)) for use in usage.unmapped]
-    items: list[Item] = [*listing("Used, and billed by no row of mapping.toml:", rows, Tone.HELD)]
-    items += _keys(other_keys(usage), zone)
-    items += remarks(*(f"Note: {note}" for note in usage.notes))
-    if items:
-        yield Section("Also there", (_tenant(tenant),), tuple(items))

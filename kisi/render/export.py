@@ -12,7 +12,7 @@ from kisi.csv_table import CsvStyle, csv_table
 from kisi.formats import Made, columns, described, document
 from kisi.journal import LineHistory, UsageRecord
 from kisi.json_text import Json, plain
-from kisi.model import ApplicationUsage, CompanyPlan, UnmappedUse
+from kisi.model import ApplicationUsage, UnmappedUse
 from kisi.redaction import STARTS, guarded_inside, safe_text
 from kisi.render.explain import (
     ExplainView,
@@ -68,27 +68,24 @@ def _text(value: _Value, decimal: str) -> str:
 def plan_csv(result: RunResult, style: CsvStyle = _PLAIN) -> str:
     """Every line of the plan, and what failed or is not billed at all, a row each."""
     plan, making = result.plan, made(result.mode)
-    rows = [row for company in plan.companies for row in _company_rows(company, making)]
+    rows: list[Json] = []
+    for one in plan.companies:
+        known = {"company": one.company.name, "next_invoice": one.next_invoice}
+        client = {**described("client", one.company), "psa_company": one.company.company, **known}
+        if one.failure is not None:
+            rows.append({"kind": "failure", **client, **described("cause", one.failure)})
+        for kind, line in (*(("line", x) for x in one.lines), *(("left", x) for x in one.left)):
+            row = described("line", line, making)
+            more = {"kind": kind, "delta": line.delta, "money_delta": money_delta(line)}
+            more |= {"psa_company": line.company, **known}
+            rows.append({**row, **(row["hold"] or {}), **more})
+        rows += ({**client, **_use_row(use)} for use in one.unmapped)
     rows += ({"kind": "failure", **described("cause", failure)} for failure in plan.failures)
     rows += map(_use_row, plan.unmapped_uses)
     for tenant in plan.unmapped_tenants:
         row = {"kind": "tenant", "company": tenant.name, "detail": str(tenant.ref)}
         rows.append({**row, "reason": tenant.remark or None})
     return csv_of("preview", rows, style)
-
-
-def _company_rows(plan: CompanyPlan, making: Made) -> Iterable[Json]:
-    known = {"company": plan.company.name, "next_invoice": plan.next_invoice}
-    client = {**described("client", plan.company), "psa_company": plan.company.company, **known}
-    if plan.failure is not None:
-        yield {"kind": "failure", **client, **described("cause", plan.failure)}
-    for kind, lines in (("line", plan.lines), ("left", plan.left)):
-        for line in lines:
-            row = described("line", line, making)
-            more = {"kind": kind, "delta": line.delta, "money_delta": money_delta(line)}
-            yield {**row, "psa_company": line.company, **(row["hold"] or {}), **more, **known}
-    for use in plan.unmapped:
-        yield {**client, **_use_row(use)}
 
 
 def _use_row(use: UnmappedUse) -> Json:
@@ -156,17 +153,15 @@ def _billed(line: LineHistory, found: Mapping[str, FoundLine]) -> Json:
 
 def status_csv(view: StatusView, style: CsvStyle = _PLAIN) -> str:
     """A row for each line with its quantity and the one before, and for a client without lines."""
-    rows = (row for client in view.clients for row in _status_rows(client))
+    rows = []
+    for client in view.clients:
+        known = described("status_client", client, lines=())
+        known |= {"company": known["name"], "psa_company": known["company"]}
+        for line in _lines(client) or [{"quantities": ()}]:
+            before, now = [None, None, *line["quantities"]][-2:]
+            quantities = {"quantity": now and now.quantity, "quantity_since": now and now.first_at}
+            rows.append({**known, **line, **quantities, "before": before and before.quantity})
     return csv_of("status", rows, style)
-
-
-def _status_rows(client: Client) -> Iterable[Json]:
-    known = described("status_client", client, lines=())
-    known |= {"company": known["name"], "psa_company": known["company"]}
-    for line in _lines(client) or [{"quantities": ()}]:
-        before, now = [None, None, *line["quantities"]][-2:]
-        quantities = {"quantity": now and now.quantity, "quantity_since": now and now.first_at}
-        yield {**known, **line, **quantities, "before": before and before.quantity}
 
 
 def explain_document(view: ExplainView) -> Json:

@@ -215,33 +215,29 @@ def stale_csv(entries: Sequence[StaleEntry], style: CsvStyle | None = None) -> s
 
 def renewals_report(renewals: Sequence[Renewal]) -> Report:
     """Each client with the agreement that ended and the one that takes its place."""
-    moved = tuple(_moved(one, one.successor) for one in renewals if one.successor)
-    undecided = tuple(_undecided(one) for one in renewals if not one.successor)
-    return _report(
-        "Renewals",
-        Section("To be moved to a new agreement", (), moved),
-        Section("For you to decide", (), undecided),
-    )
-
-
-def _moved(renewal: Renewal, new: PsaAgreement) -> Entry:
-    label = f"{renewal.client.name}: {renewal.client.agreement} → {new.id}"
-    before = f"before: {agreement_words(renewal.old)}" if renewal.old else ""
-    told = remarks(before, f"now:    {agreement_words(new)}")
-    return Entry("~", Tone.CHANGE, label, remarks=told)
-
-
-def _undecided(renewal: Renewal) -> Entry:
-    client = renewal.client
-    if renewal.choices:
-        what = "several agreements could take its place"
-        command = f"kisi map company {client.psa}:{client.agreement} --agreement ID"
-        choices = remarks(*(f"choice: {agreement_words(each)}" for each in renewal.choices))
-        told = (*choices, Span(command, Tone.COMMAND))
-    else:
+    moved, undecided = [], []
+    for renewal in renewals:
+        client, new, choices = renewal.client, renewal.successor, renewal.choices
+        if new is not None:
+            before = f"before: {agreement_words(renewal.old)}" if renewal.old else ""
+            told = remarks(before, f"now:    {agreement_words(new)}")
+            label = f"{client.name}: {client.agreement} → {new.id}"
+            moved.append(Entry("~", Tone.CHANGE, label, remarks=told))
+            continue
         what = "no other agreement of the company runs today"
         told = remarks(f"Renew it in psa.{client.psa}. {has_left(client)}")
-    return Entry("?", Tone.HELD, f"{client.name}, {client.agreement}: {what}", remarks=told)
+        if choices:
+            what = "several agreements could take its place"
+            command = f"kisi map company {client.psa}:{client.agreement} --agreement ID"
+            told = remarks(*(f"choice: {agreement_words(each)}" for each in choices))
+            told += (Span(command, Tone.COMMAND),)
+        label = f"{client.name}, {client.agreement}: {what}"
+        undecided.append(Entry("?", Tone.HELD, label, remarks=told))
+    return _report(
+        "Renewals",
+        Section("To be moved to a new agreement", (), tuple(moved)),
+        Section("For you to decide", (), tuple(undecided)),
+    )
 
 
 def agreement_words(agreement: PsaAgreement | None) -> str:

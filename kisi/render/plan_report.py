@@ -20,7 +20,6 @@ from kisi.model import (
     Failure,
     Hold,
     LeftLine,
-    Line,
     Outcome,
     Outlook,
     PlannedLine,
@@ -102,31 +101,26 @@ def plan_report(result: RunResult, *, verbose: bool = False, page: bool = False)
     run = f"run {result.run}" if result.run is not None else ""
     written = "nothing was written" if result.mode is Mode.PREVIEW else ""
     facts = (made, run, written, f"plan {result.plan.plan_id}")
-    known = (f"kisi {result.mode}", tuple(filter(None, facts)), result.last_line)
-    if page:
-        return _page(result, *known)
     sections = _sections(result, verbose=verbose) if verbose or not result.is_quiet else ()
-    title, shown, summary = known
-    return Report(title, tuple(sections), shown, summary)
+    known = (tuple(filter(None, facts)), result.last_line)
+    if page:
+        totals = ("", *_sums(result.plan.lines, result.mode))
+        return Report(f"kisi {result.mode}", tuple(_page(result)), *known, _INDEX, totals)
+    return Report(f"kisi {result.mode}", tuple(sections), *known)
 
 
-def _page(result: RunResult, title: str, facts: tuple[str, ...], summary: str) -> Report:
-    companies = result.plan.companies
+def _page(result: RunResult) -> Iterable[Section]:
     history = {(x.psa, x.agreement, x.line_id): x.quantities for x in result.history}
 
     def chart_of(line: PlannedLine) -> Chart | None:
-        return over_time(
-            history.get((line.psa, line.agreement, line.line_id or ""), ()), result.zone
-        )
+        known = history.get((line.psa, line.agreement, line.line_id or ""), ())
+        return over_time(known, result.zone)
 
-    sections = []
-    for company in sorted(companies, key=lambda x: (is_quiet_client(x), -_rank(x))):
+    for company in sorted(result.plan.companies, key=lambda x: (is_quiet_client(x), -_rank(x))):
         section = client_section(company, verbose=True, chart_of=chart_of)
         in_index = (_state(company), *map(Span, _sums(company.lines, result.mode)))
-        sections.append(replace(section, row=in_index))
-    sections += _beside_clients(result)
-    totals = ("", *_sums(result.plan.lines, result.mode))
-    return Report(title, tuple(sections), facts, summary, _INDEX, totals)
+        yield replace(section, row=in_index)
+    yield from _beside_clients(result)
 
 
 def _state(company: CompanyPlan) -> Span:
@@ -152,17 +146,31 @@ def _sums(lines: Sequence[PlannedLine], mode: Mode) -> tuple[str, str, str]:
 
 
 def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
-    plan = result.plan
-    shown = [c for c in plan.companies if verbose or not is_quiet_client(c)]
-    alike, common = _alike(shown), _common_holds(shown)
-    told_together = {id(company) for clients in alike for company in clients}
+    shown = [c for c in result.plan.companies if verbose or not is_quiet_client(c)]
+    # several clients that failed and for which the same is to be done: a source that is down
+    alike: dict[tuple[str, str], list[tuple[str, Failure]]] = {}
+    for company in shown:
+        if (failure := company.failure) is not None and not company.unmapped:
+            cause = (failure.guard, failure.remedy)
+            alike.setdefault(cause, []).append((company.company.name, failure))
+    together = {cause: clients for cause, clients in alike.items() if len(clients) > 1}
+    common = _common_holds(shown)
     for company in sorted(shown, key=_rank):
-        if id(company) not in told_together:
+        failure = company.failure
+        if company.unmapped or not failure or (failure.guard, failure.remedy) not in together:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
         yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
-    for clients in alike:
-        yield Section(f"{len(clients)} clients failed", (), tuple(_failures(clients)), Tone.BAD)
+    for (_, remedy), clients in together.items():
+        names: dict[Failure, list[str]] = {}
+        for name, failure in clients:
+            names.setdefault(failure, []).append(name)
+        entries = []
+        for number, failure in enumerate(names, 1):  # each reason once, below the last what to do
+            todo = remedy if number == len(names) else ""
+            told = remarks(", ".join(names[failure]), todo, tone=Tone.PLAIN)
+            entries.append(replace(_failure(failure), remarks=told))
+        yield Section(f"{len(clients)} clients failed", (), tuple(entries), Tone.BAD)
     yield from _beside_clients(result)
 
 
@@ -188,27 +196,6 @@ def _rank(company: CompanyPlan) -> int:
     return 1 if company.status is Status.HELD or company.unmapped else 0
 
 
-def _alike(companies: Sequence[CompanyPlan]) -> Sequence[list[CompanyPlan]]:
-    """Several clients that failed and for which the same is to be done: a source that is down."""
-    found: dict[tuple[str, str], list[CompanyPlan]] = {}
-    for company in companies:
-        if (failure := company.failure) is not None and not company.unmapped:
-            found.setdefault((failure.guard, failure.remedy), []).append(company)
-    return [clients for clients in found.values() if len(clients) > 1]
-
-
-def _failures(clients: Iterable[CompanyPlan]) -> Iterable[Entry]:
-    """Why they failed, each reason once, and below the last what is to be done."""
-    names: dict[Failure, list[str]] = {}
-    for client in clients:
-        if client.failure is not None:
-            names.setdefault(client.failure, []).append(client.company.name)
-    for number, failure in enumerate(names, 1):
-        todo = failure.remedy if number == len(names) else ""
-        told = remarks(", ".join(names[failure]), todo, tone=Tone.PLAIN)
-        yield replace(_failure(failure), remarks=told)
-
-
 def _common_holds(companies: Sequence[CompanyPlan]) -> tuple[Hold, ...]:
     """Holds that no id releases and that several clients share: a PSA that is set to report."""
     clients = Counter(
@@ -224,7 +211,12 @@ def left_sections(lines: Collection[LeftLine]) -> Iterable[Section]:
     """Lines that stay as they are, whatever is used: nobody keeps them up to date."""
     for is_off, title, todo in _LEFT:
         if mine := [line for line in lines if line.is_off is is_off]:
-            rows = [(quantity(line.quantity), _left(line)) for line in mine]
+            rows = []
+            for line in mine:
+                worth = "" if line.money is None else f", {in_all([(line.terms, line.money)])}"
+                where = f"{line.psa}, agreement {line.agreement}, line {line.line_id}"
+                label = f"{line.name}: {billed_as(line.application, line.categories)}"
+                rows.append((quantity(line.quantity), f"{label}{worth} ({where})"))
             said = Span(f"kisi leaves them as they are. {todo}")
             facts = (units_and_money((line.terms, line.quantity) for line in mine),)
             yield Section(title, facts, (*listing("", rows), said), Tone.HELD)
@@ -235,12 +227,6 @@ def outlook_section(outlook: Sequence[Outlook], today: date) -> Iterable[Section
     if outlook:
         rows = [("", outlook_sentence(one, today)) for one in outlook]
         yield Section("Licence keys", (), listing("", rows), Tone.HELD)
-
-
-def _left(line: LeftLine) -> str:
-    worth = "" if line.money is None else f", {in_all([(line.terms, line.money)])}"
-    where = f"{line.psa}, agreement {line.agreement}, line {line.line_id}"
-    return f"{line.name}: {billed_as(line.application, line.categories)}{worth} ({where})"
 
 
 def units_and_money(billed: Iterable[tuple[Terms, Decimal]]) -> str:
@@ -427,7 +413,13 @@ def _consequences(line: PlannedLine) -> Iterable[Span]:
 def _beside(company: CompanyPlan) -> Iterable[Item]:
     caption = "Used, and billed by no row of mapping.toml (`kisi map`):"
     yield from listing(caption, _amounts(company.unmapped), Tone.HELD)
-    others = [(quantity(line.quantity), _other(line)) for line in company.others]
+    others = []
+    for line in company.others:
+        price = f" at {money(line.unit_price)}" if line.unit_price is not None else ""
+        billable = "" if line.billable else ", not billable"
+        name = line.description or f"product {line.product}"
+        said = f"{name}{price} (product {line.product}, line {line.id}{billable})"
+        others.append((quantity(line.quantity), said))
     yield from listing("Other lines (not managed by kisi):", others, Tone.DIM)
     by_hand = []
     for one in company.left:
@@ -436,13 +428,6 @@ def _beside(company: CompanyPlan) -> Iterable[Item]:
         by_hand.append((quantity(one.after), f"{name} ({place})"))
     yield from listing("Managed by hand:", by_hand, Tone.DIM)
     yield from remarks(*(f"Note: {note}" for note in company.notes))
-
-
-def _other(line: Line) -> str:
-    price = f" at {money(line.unit_price)}" if line.unit_price is not None else ""
-    billable = "" if line.billable else ", not billable"
-    name = line.description or f"product {line.product}"
-    return f"{name}{price} (product {line.product}, line {line.id}{billable})"
 
 
 def _totals(result: RunResult) -> Iterable[Section]:

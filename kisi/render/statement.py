@@ -26,15 +26,7 @@ from kisi.model import (
     category_text,
 )
 from kisi.render.export import csv_of
-from kisi.render.formatting import (
-    billed_as,
-    in_all,
-    local_day,
-    money,
-    plural,
-    quantity,
-    told_days,
-)
+from kisi.render.formatting import billed_as, in_all, local_day, money, plural, quantity, told_days
 from kisi.render.report import Chart, Entry, Item, Report, Section, Span, Tone, table
 
 BEFORE = timedelta(days=31)
@@ -51,7 +43,7 @@ Readings = Iterable[tuple[date, date, TenantUsage]]
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The days of a month up to today."""
+    """The days of a month up to today, or any span of days."""
 
     first: date
     last: date
@@ -148,8 +140,7 @@ def statement_of(
     readings, billed = tuple(readings), []
     read: dict[TenantRef, set[date]] = {}
     for first, last, usage in readings:
-        span = range((last - first).days + 1)
-        read.setdefault(usage.tenant.ref, set()).update(first + n * _ONE_DAY for n in span)
+        read.setdefault(usage.tenant.ref, set()).update(Month(first, last).days)
     first_day = min([month.first, *(x.begins for _, x in latest.values() if x.begins)])
     every = replace(month, first=first_day).days
     held = {line.product: _held(line, every, zone) for line, _ in latest.values()}
@@ -173,15 +164,11 @@ def statement_of(
     # Where a product was exchanged, a device belongs to the line that bills it now.
     billing_first = sorted(billed, key=lambda line: not line.quantity)
     devices = _devices(billing_first, month, days, readings, seen, rules)
-    numbers = {
-        name: [_counted(client, name, (Category.ALL,), days, read, day) for day in month.days]
-        for name in {application for _, application in days}
-    }
-    used = {
-        name: max(one for one in several if one is not None)
-        for name, several in numbers.items()
-        if any(one is not None for one in several)
-    }
+    used = {}
+    for name in {application for _, application in days}:
+        numbers = (_counted(client, name, (Category.ALL,), days, read, day) for day in month.days)
+        if known_numbers := [number for number in numbers if number is not None]:
+            used[name] = max(known_numbers)
     newest = {usage.tenant.ref: usage for _, end, usage in readings if end >= month.first}
     keys = tuple(key for ref, x in newest.items() if ref in client.tenants for key in x.keys)
     return Statement(client.name, month, tuple(billed), tuple(devices), used, keys)
@@ -195,12 +182,6 @@ def _joined(before: LineHistory, after: LineHistory, zone: tzinfo) -> LineHistor
     return replace(after, quantities=quantities, found={**found, **after.found})
 
 
-def _proven_days(line: LineHistory, zone: tzinfo) -> set[date]:
-    """The days on which it held what it should, or a day between two such."""
-    spans = ((local_day(x.first_at, zone), local_day(x.last_at, zone)) for x in line.quantities)
-    return {first + n * _ONE_DAY for first, last in spans for n in range((last - first).days + 1)}
-
-
 def _billed_days(
     line: LineHistory,
     counted: Mapping[date, int | None],
@@ -209,7 +190,11 @@ def _billed_days(
     zone: tzinfo,
 ) -> Mapping[date, Decimal | int | None]:
     """What was counted, or what the PSA held if it was something else; None: not known."""
-    proven = _proven_days(line, zone)
+    # the days on which it held what it should, or a day between two such
+    spans = (
+        Month(local_day(x.first_at, zone), local_day(x.last_at, zone)) for x in line.quantities
+    )
+    proven = {day for span in spans for day in span.days}
 
     def billed(day: date, used: int | None) -> Decimal | int | None:
         other = line.found.get(day)
@@ -297,7 +282,13 @@ def _devices(
             for item in used.evidence if read else ():
                 by_category = used.unit is Unit.DEVICE
                 category = category_of(item.device_class, rules) if by_category else Category.ALL
-                line = _line_for(lines, used.application, category) if item.counted else None
+                billing = (
+                    line
+                    for line in lines
+                    if line.application == used.application
+                    and {Category.ALL, category} & {*line.categories}
+                )
+                line = next(billing, None) if item.counted else None
                 if line is None:
                     continue
                 key = (ref.source, item.device, line.product)
@@ -310,15 +301,6 @@ def _devices(
         key=lambda x: (lines.index(x.line), x.item.name.casefold(), x.item.device),
     )
     return (replace(device, number=number) for number, device in enumerate(ordered, 1))
-
-
-def _line_for(
-    lines: Iterable[StatementLine], application: str, category: Category
-) -> StatementLine | None:
-    for line in lines:
-        if line.application == application and {Category.ALL, category} & {*line.categories}:
-            return line
-    return None
 
 
 _MADE: Made = {
@@ -360,8 +342,7 @@ def statement_report(statements: Sequence[Statement]) -> Report:
     facts: tuple[str, ...] = ()
     if statements:
         month = statements[0].month
-        names = [one.company for one in statements]
-        title = f"{names[0] if len(names) == 1 else title}, {month}"
+        title = f"{statements[0].company if len(statements) == 1 else title}, {month}"
         facts = (f"{month.first} to {month.last}",)
     return Report(title, tuple(sections), facts)
 

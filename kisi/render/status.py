@@ -215,15 +215,14 @@ def _sections(view: StatusView, *, detailed: bool) -> Iterable[Section]:
     yield from unmapped_section(view.unmapped_tenants, view.unmapped_uses)
     yield from left_sections(view.left)
     yield from outlook_section(view.outlook, local_day(view.at, view.zone))
-    if rows := [(_end(expires, view), what) for expires, what in view.expiring_certificates]:
+    rows = []
+    for expires, what in view.expiring_certificates:
+        left = expires - view.at
+        words = f"in {plural(left.days, 'day')}" if left.days else "today"
+        words = "has ended" if left < timedelta(0) else words
+        rows.append((f"{day(expires, view.zone)}, {words}", what))
+    if rows:
         yield Section("Certificates that end within 30 days", (), listing("", rows), Tone.HELD)
-
-
-def _end(expires: datetime, view: StatusView) -> str:
-    left = expires - view.at
-    words = f"in {plural(left.days, 'day')}" if left.days else "today"
-    words = "has ended" if left < timedelta(0) else words
-    return f"{day(expires, view.zone)}, {words}"
 
 
 def _last_run(view: StatusView) -> Iterable[Section]:
@@ -233,7 +232,10 @@ def _last_run(view: StatusView) -> Iterable[Section]:
     clients = [one for one in view.last_run["companies"] if one["status"] != Status.OFF]
     current = sum(one.get("current", False) for one in clients)
     code = view.last_run["exit_code"]
-    title = f"Last run {_ago(view.at - at)}: {ENDINGS.get(code, f'exit code {code}')}"
+    seconds = max((view.at - at).total_seconds(), 0)
+    size, unit = next(x for x in _AGES if seconds >= 2 * x[0] or x == _AGES[-1])
+    ago = f"{plural(max(1, int(seconds // size)), unit)} ago"
+    title = f"Last run {ago}: {ENDINGS.get(code, f'exit code {code}')}"
     facts = (moment(at, view.zone), f"{_up_to_date(current, len(clients))} then")
     if view.at - at <= view.max_age:
         yield Section(title, facts)
@@ -245,12 +247,6 @@ def _last_run(view: StatusView) -> Iterable[Section]:
 
 def _up_to_date(current: int, billed: int) -> str:
     return f"{current} of {billed} {_UP_TO_DATE}" if billed else "no client billed"
-
-
-def _ago(age: timedelta) -> str:
-    seconds = max(age.total_seconds(), 0)
-    size, unit = next(x for x in _AGES if seconds >= 2 * x[0] or x == _AGES[-1])
-    return f"{plural(max(1, int(seconds // size)), unit)} ago"
 
 
 def _runs(view: StatusView) -> Section:
@@ -292,17 +288,15 @@ def _overview(view: StatusView, *, named: bool) -> Section:
             label += f", last confirmed {moment(confirmed, view.zone)}" if confirmed else ""
             causes = alike.setdefault(_remedy(client), {})
             causes.setdefault((label, client.record.reason), []).append(client)
-    items = tuple(item for todo, causes in alike.items() for item in _troubles(todo, causes))
+    items = []
+    for todo, causes in alike.items():
+        for number, ((label, reason), clients) in enumerate(causes.items(), 1):
+            names = together([client.record.name for client in clients], _NAMED_AT_MOST)
+            below = todo * (number == len(causes))
+            items.append(_entry(clients[0], f"{names}: {label}", reason, below))
     noted = [x["name"] for x in (view.last_run or {}).get("companies", ()) if x.get("notes")]
     said = f"Notes (`kisi preview -v`): {together(noted)}" if noted else ""
     return Section("Clients", facts, (*items, *remarks(said)))
-
-
-def _troubles(todo: str, causes: Mapping[tuple[str, str], list[Client]]) -> Iterable[Entry]:
-    """Each cause once, with its clients; below the last what is to be done about all of them."""
-    for number, ((label, reason), clients) in enumerate(causes.items(), 1):
-        names = together([client.record.name for client in clients], _NAMED_AT_MOST)
-        yield _entry(clients[0], f"{names}: {label}", reason, todo * (number == len(causes)))
 
 
 def _remedy(client: Client) -> str:
@@ -478,18 +472,15 @@ def _is_ready(readiness: Readiness) -> str:
         names = together(list(dict.fromkeys(line.name for line in lines)), _NAMED_AT_MOST)
         billed = units_and_money((line.terms, line.quantity) for line in lines)
         against.append(f"not mapped any more and still billed: {names} ({billed})")
+    unread = "what it uses is not known before the next `kisi sync`"
     for has_left, title in ((False, "unmapped and in use"), (True, "left and still in use")):
         uses = [
-            (x.client or x.name, plural(number, "device") if number is not None else _unread(x))
-            for x, number in readiness.tenants
+            (x.client or x.name, (x.listed_as or unread) if n is None else plural(n, "device"))
+            for x, n in readiness.tenants
             if bool(x.client) is has_left
         ]
         against += [f"{title}: {by_cause(uses, _NAMED_AT_MOST)}"] if uses else []
     return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
-
-
-def _unread(tenant: Tenant) -> str:
-    return tenant.listed_as or "what it uses is not known before the next `kisi sync`"
 
 
 def ready_report(view: StatusView) -> Report:
