@@ -128,10 +128,9 @@ def preview(
     from kisi.run import daily
 
     work = partial(daily.preview, config, only=client or (), exclude=exclude or ())
-    work = partial(work, detailed_exit_code=detailed_exitcode)
-    work = partial(work, with_history=console.format is options.Format.HTML)
-    said = "Stopping: a preview writes nothing."
-    raise typer.Exit(follow(work, console, on_signal=said))
+    as_page = console.format is options.Format.HTML
+    work = partial(work, detailed_exit_code=detailed_exitcode, with_history=as_page)
+    raise typer.Exit(follow(work, console, on_signal="Stopping: a preview writes nothing."))
 
 
 @app.command(context_settings=options.OLDER_NAMES)
@@ -404,15 +403,11 @@ def run(arguments: Sequence[str]) -> int:
         write(sys.stderr, explain_error(known))
         return known.exit_code
     except Exception as error:  # noqa: BLE001 - the last door: an operator never sees a traceback
-        return _say_bug(error, verbose="-vv" in arguments)
+        from kisi.redaction import bug_trace, describe_bug, safe_text
+
+        write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(describe_bug(error)))
+        write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
+        if "-vv" in arguments:
+            write(sys.stderr, "\n".join(map(safe_text, bug_trace(error).splitlines())))
+        return ExitCode.BUG
     return result if isinstance(result, int) else ExitCode.OK
-
-
-def _say_bug(error: Exception, *, verbose: bool) -> int:
-    from kisi.redaction import bug_trace, describe_bug, safe_text
-
-    write(sys.stderr, "Error: this is a bug in kisi: " + safe_text(describe_bug(error)))
-    write(sys.stderr, "To do: run it again with -vv, and report what it prints.")
-    if verbose:
-        write(sys.stderr, "\n".join(map(safe_text, bug_trace(error).splitlines())))
-    return ExitCode.BUG

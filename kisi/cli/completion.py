@@ -33,7 +33,13 @@ def client_names(context: typer.Context, incomplete: str) -> list[str]:
     Names that no quotation holds in every shell are left out: zsh runs them through `eval`.
     """
     try:
-        config = _config_path(context.params.get("config"))
+        given = context.params.get("config")
+        config = Path(given or os.environ.get("KISI_CONFIG") or "kisi.toml")
+        if given is None and not config.exists():
+            from platformdirs import user_config_path
+
+            config = user_config_path("kisi", appauthor=False) / "kisi.toml"
+        config = config.expanduser()
         named = _read(config).get("mapping", "mapping.toml")
         names = _names(config.parent / (named if isinstance(named, str) else "mapping.toml"))
     except (OSError, ValueError):  # a half-typed line is no place for an error message
@@ -53,15 +59,6 @@ def _for_the_shell(name: str) -> str:
     if shell != "bash" or word.startswith(("'", '"')):
         return name
     return re.sub(r"([^\w.,:/@%+-])", r"\\\1", name)
-
-
-def _config_path(given: Path | str | None) -> Path:
-    path = given or os.environ.get("KISI_CONFIG") or "kisi.toml"
-    if given is None and not Path(path).exists():
-        from platformdirs import user_config_path
-
-        return user_config_path("kisi", appauthor=False) / "kisi.toml"
-    return Path(path).expanduser()
 
 
 def _names(path: Path) -> list[str]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
 from datetime import date
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +14,12 @@ from kisi.config.sentences import did_you_mean, shorten
 from kisi.counting import Matcher
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, Journal
-from kisi.model import BillingMapping, Company
+from kisi.model import BillingMapping
 from kisi.purchases.compare import Known, compare
 from kisi.purchases.file import read_file
 from kisi.redaction import safe_text
-from kisi.render.formatting import per
 from kisi.render.purchases import reconcile_csv, reconcile_document, reconcile_report, summary
-from kisi.render.statement import Month, Statement
+from kisi.render.statement import Month, billed_in_all
 from kisi.run.setup import load
 
 
@@ -62,41 +58,20 @@ def _known(
 ) -> dict[str, Known]:
     records = {(one.psa, one.agreement): one for one in journal.clients()}
     matcher = Matcher(mapping.applications)
-    clients: dict[str, list[Company]] = defaultdict(list)
-    for company in mapping.companies:
-        clients[company.name].append(company)
     known = {}
-    for name, rows in clients.items():
+    for name in dict.fromkeys(one.name for one in mapping.companies):
+        rows = [one for one in mapping.companies if one.name == name]
         read = [records[x] for one in rows if (x := (one.psa, one.agreement)) in records]
         if read:
-            statements = [statement_for(journal, one, month, settings) for one in read]
             off = "billing is off" if all(one.billing is Billing.OFF for one in read) else ""
             by_hand = {x.application for one in rows for x in one.exceptions if not x.bill}
-            facts = _facts(statements, matcher)
-            known[name] = replace(facts, why_unknown=off, by_hand=by_hand)
+            statements = [statement_for(journal, one, month, settings) for one in read]
+            keys = (x for one in statements for x in one.keys if x.counted and x.licenses)
+            bought = {(x.serial, app.name): x for x in keys if (app := matcher.match(x.name))}
+            licensed, used = Counter[str](), Counter[str]()
+            for (_, application), key in bought.items():
+                licensed[application] += key.licenses or 0
+            for one in statements:
+                used.update(one.used)
+            known[name] = Known(licensed, used, billed_in_all(statements), off, by_hand)
     return known
-
-
-def _facts(statements: Sequence[Statement], matcher: Matcher) -> Known:
-    licensed: dict[str, dict[str, int]] = defaultdict(dict)
-    used = Counter[str]()
-    billed: dict[str, tuple[Decimal | None, Decimal | None, str]] = {}
-    for statement in statements:
-        used.update(statement.used)
-        for key in statement.keys:
-            if key.counted and key.licenses and (application := matcher.match(key.name)):
-                licensed[application.name][key.serial] = key.licenses
-        for line in statement.lines:
-            cycle = per(line.terms.currency, line.terms.cycle)
-            before = billed.get(line.application, (Decimal(0), Decimal(0), cycle))
-            money = line.amount if before[2] == cycle else None  # not to be added up
-            billed[line.application] = (
-                _sum(before[0], line.quantity),
-                _sum(before[1], money),
-                cycle,
-            )
-    return Known({name: sum(keys.values()) for name, keys in licensed.items()}, used, billed)
-
-
-def _sum(one: Decimal | None, other: Decimal | int | None) -> Decimal | None:
-    return None if one is None or other is None else one + other

@@ -54,6 +54,8 @@ def schedule(
 
     It names this installation's own program, kisi.toml, state folder and account.
     """
+    import getpass
+
     from kisi.config.load import default_state_dir
     from kisi.run.setup import partial_config
 
@@ -65,7 +67,11 @@ def schedule(
     secrets, state = list(settings.references()), settings.state_dir
     passed = tuple(dict.fromkeys(one.target for one in secrets if one.scheme == "credential"))
     paths = str(settings.path), str(state)
-    installation = Installation(own_command(), *paths, account or _own_account(), passed, at)
+    if account is None:
+        domain = os.environ.get("USERDOMAIN", "") if sys.platform == "win32" else ""
+        name = getpass.getuser()
+        account = f"{domain}\\{name}" if domain else "kisi" if name == "root" else name
+    installation = Installation(own_command(), *paths, account, passed, at)
     files = schedule_files(kind, installation)
     if output is None:
         result("\n".join(files.values()), None)
@@ -101,15 +107,6 @@ def own_command() -> tuple[str, ...]:
     return sys.executable, "-m", "kisi"
 
 
-def _own_account() -> str:
-    import getpass
-
-    name = getpass.getuser()
-    if domain := os.environ.get("USERDOMAIN", "") if sys.platform == "win32" else "":
-        return f"{domain}\\{name}"
-    return "kisi" if name == "root" else name
-
-
 def _filled(name: str, installation: Installation) -> str:
     """A template with its values, quoted as such a file needs it."""
     text = Path(__file__).with_name("schedules").joinpath(name).read_text(encoding="utf-8")
@@ -127,8 +124,13 @@ def _filled(name: str, installation: Installation) -> str:
 
 def _values(installation: Installation, suffix: str, *, for_cmd: bool) -> dict[str, str]:
     def word(text: str) -> str:
-        if for_cmd:
-            return _cmd_word(text)
+        if for_cmd and "%" in text:
+            raise ConfigError(
+                f"{text} cannot be scheduled: the command prompt takes % for a variable.",
+                remedy="Use a folder without % in its name.",
+            )
+        if for_cmd:  # quotes keep everything for `cmd /s /c` but a `%`
+            return f'"{text}"'
         if suffix in {".service", ".timer"}:
             return _unit_word(text)
         return shlex.quote(text).replace("%", r"\%" if suffix == ".cron" else "%")
@@ -165,13 +167,3 @@ def _values(installation: Installation, suffix: str, *, for_cmd: bool) -> dict[s
 def _unit_word(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$").replace("%", "%%")
     return escaped if re.fullmatch(r"[\w/.:@+=,-]+", text) else f'"{escaped}"'
-
-
-def _cmd_word(text: str) -> str:
-    """In quotes, which keep everything for `cmd /s /c` but a `%`."""
-    if "%" in text:
-        raise ConfigError(
-            f"{text} cannot be scheduled: the command prompt takes % for a variable.",
-            remedy="Use a folder without % in its name.",
-        )
-    return f'"{text}"'

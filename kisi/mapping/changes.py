@@ -17,14 +17,7 @@ from kisi.config.sentences import did_you_mean, shorten
 from kisi.counting.notes import some
 from kisi.errors import ConfigError
 from kisi.mapping.rules import UNTOUCHED
-from kisi.mapping.toml_edit import (
-    EXCEPTION,
-    RowKind,
-    TomlEdit,
-    TomlRow,
-    changed_values,
-    toml_row,
-)
+from kisi.mapping.toml_edit import EXCEPTION, RowKind, TomlEdit, TomlRow, changed_values, toml_row
 from kisi.model import (
     Application,
     BillingMapping,
@@ -67,12 +60,7 @@ class MappingEdit:
     `names`, those in kisi.toml, has several.
     """
 
-    def __init__(
-        self,
-        text: str,
-        mapping: BillingMapping,
-        names: ConfigNames,
-    ) -> None:
+    def __init__(self, text: str, mapping: BillingMapping, names: ConfigNames) -> None:
         self.names = names
         self.global_sources = mapping.global_sources
         self.applications = {row.name.casefold(): row for row in mapping.applications}
@@ -120,10 +108,8 @@ class MappingEdit:
             tuple(now for place, now in self.companies.items() if place in to_validate),
             tuple(row for row in brought if row.bill),
             (
-                *_said_of_applications(applications),
-                *_said_of_products(products),
-                *_said_of_companies(companies, exceptions),
-                *_said_of_tenants(ignored),
+                *_said_of_applications(applications, products),
+                *_said_of_companies(companies, exceptions, ignored),
             ),
         )
 
@@ -350,7 +336,9 @@ def called(company: Company) -> str:
     return f'"{shorten(company.name)}" ({company.psa}:{company.agreement})'
 
 
-def _said_of_applications(rows: _Rows[str, Application]) -> Iterator[str]:
+def _said_of_applications(
+    rows: _Rows[str, Application], products: _Rows[tuple[str, str], ProductRow]
+) -> Iterator[str]:
     for key, row in rows.now.items():
         unit = f", billed per {row.unit}" if row.unit is not Unit.DEVICE else ""
         how = unit if row.bill else ", never billed"
@@ -361,21 +349,21 @@ def _said_of_applications(rows: _Rows[str, Application]) -> Iterator[str]:
             yield f'Changed application "{shorten(row.name)}": key names {globs}{how}.'
     for row in rows.gone.values():
         yield f'Removed application "{shorten(row.name)}".'
-
-
-def _said_of_products(rows: _Rows[tuple[str, str], ProductRow]) -> Iterator[str]:
-    for key, row in rows.now.items():
-        if key in rows.added or key in rows.changed:
-            before = f" Before: {_product_words(rows.old[key])}." if key in rows.old else ""
-            what = f"{_product_words(row)} (psa.{row.psa})"
-            yield f'"{shorten(row.application)}" is billed as {what}.{before}'
-    for row in rows.gone.values():
-        name = shorten(row.application)
-        yield f'"{name}" has no product in psa.{row.psa} any more: it is not billed there.'
+    for place, product in products.now.items():
+        if place in products.added or place in products.changed:
+            old = products.old.get(place)
+            before = f" Before: {_product_words(old)}." if old else ""
+            what = f"{_product_words(product)} (psa.{product.psa})"
+            yield f'"{shorten(product.application)}" is billed as {what}.{before}'
+    for product in products.gone.values():
+        name = shorten(product.application)
+        yield f'"{name}" has no product in psa.{product.psa} any more: it is not billed there.'
 
 
 def _said_of_companies(
-    rows: _Rows[int, Company], exceptions: Mapping[int, _Rows[int, ProductRow]]
+    rows: _Rows[int, Company],
+    exceptions: Mapping[int, _Rows[int, ProductRow]],
+    ignored: _Rows[TenantRef, IgnoredTenant],
 ) -> Iterator[str]:
     for place, new in rows.now.items():
         if place in rows.added:
@@ -401,14 +389,11 @@ def _said_of_companies(
                 f"agreement {old.agreement}; or take mapping.toml.bak back, and `kisi map leave "
                 f"{old.psa}:{old.agreement}` brings them to 0."
             )
-
-
-def _said_of_tenants(rows: _Rows[TenantRef, IgnoredTenant]) -> Iterator[str]:
-    for row in (rows.now[key] for key in {**rows.added, **rows.changed}):
-        note = f" ({shorten(row.note)})" if row.note else ""
-        yield f'Tenant "{shorten(str(row.ref))}" is never billed{note}.'
-    for row in rows.gone.values():
-        yield f'Tenant "{shorten(str(row.ref))}" is reported as unmapped again.'
+    for tenant in (ignored.now[key] for key in {**ignored.added, **ignored.changed}):
+        note = f" ({shorten(tenant.note)})" if tenant.note else ""
+        yield f'Tenant "{shorten(str(tenant.ref))}" is never billed{note}.'
+    for tenant in ignored.gone.values():
+        yield f'Tenant "{shorten(str(tenant.ref))}" is reported as unmapped again.'
 
 
 def _changed(old: Company, new: Company, values: TomlRow) -> str:

@@ -207,7 +207,17 @@ def read_mapping(document: Document, names: ConfigNames) -> BillingMapping:
     known = {each.name: (row, each) for row, each in applications if each.name}
     products = [(row, _product(row, known, names)) for row in table.rows("product")]
     companies = [(row, _company(table, row, known, names)) for row in table.rows("company")]
-    ignored = [(row, _ignored(row, names)) for row in table.rows("tenant")]
+    ignored = []
+    for row in table.rows("tenant"):
+        never = row.read(TenantTable)
+        if never.bill and isinstance(row.data.get("bill", True), bool):
+            row.problem(
+                "Write bill = false: a [[tenant]] is one that is never billed; whoever is billed "
+                "is a [[company]].",
+                "bill",
+            )
+        ref = row.noted("id", partial(names.the_tenant, never.id)) if never.id else None
+        ignored.append((row, IgnoredTenant(ref or TenantRef("", ""), never.note)))
     rules.check(applications, products, companies, ignored, names.global_sources)
     if table.problems:
         raise ConfigError(
@@ -263,31 +273,13 @@ def _company(table: MappingTable, row: TableRow, known: Known, names: ConfigName
     )
     tenants = (row.noted("tenants", partial(names.the_tenant, text)) for text in read.tenants)
     company = Company(
-        name=read.name,
+        **read.model_dump(exclude={"tenants", "psa", "product"}),
         tenants=tuple(ref or TenantRef("", "") for ref in tenants),
         psa=psa,
-        company=read.company,
-        agreement=read.agreement,
-        billing=read.billing,
         exceptions=tuple(exception for _, exception in exceptions),
-        alongside=read.alongside,
-        purchased_as=read.purchased_as,
-        until=read.until,
     )
     rules.one_company_row(row, company)
     return company
-
-
-def _ignored(row: TableRow, names: ConfigNames) -> IgnoredTenant:
-    read = row.read(TenantTable)
-    if read.bill and isinstance(row.data.get("bill", True), bool):
-        row.problem(
-            "Write bill = false: a [[tenant]] is one that is never billed; whoever is billed is a "
-            "[[company]].",
-            "bill",
-        )
-    ref = row.noted("id", partial(names.the_tenant, read.id)) if read.id else None
-    return IgnoredTenant(ref or TenantRef("", ""), read.note)
 
 
 def _psa(row: TableRow, name: str | None, names: ConfigNames) -> str:

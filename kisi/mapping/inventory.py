@@ -14,7 +14,6 @@ from kisi.model import (
     BillingMapping,
     Company,
     IgnoredTenant,
-    Reading,
     Tenant,
     TenantRef,
     unmapped_tenants,
@@ -142,8 +141,12 @@ def take_inventory(
             progress(name, done, len(enabled))
             if isinstance(reading, KisiError):
                 troubles.append(reading)
-            else:
-                uses[ref] = _uses(reading)
+                continue
+            uses[ref] = Counter()  # by key name, or a report's application, as it states them
+            for key in reading.keys:
+                uses[ref][key.name] += key.used or 0
+            for each in reading.reported:
+                uses[ref][each.name] += each.quantity
     lists: dict[str, Inventory] = {}
     progress("PSAs", 0, len(psas))
     for done, (name, psa) in enumerate(psas.items(), 1):
@@ -182,16 +185,6 @@ def take_inventory(
         psas_read=frozenset(lists),
         former=frozenset(former),
     )
-
-
-def _uses(reading: Reading) -> Counter[str]:
-    """Key names of a tenant, or a report's applications, with the uses that it states."""
-    uses: Counter[str] = Counter()
-    for key in reading.keys:
-        uses[key.name] += key.used or 0
-    for each in reading.reported:
-        uses[each.name] += each.quantity
-    return uses
 
 
 def _psa_lists(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:

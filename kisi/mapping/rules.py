@@ -214,8 +214,9 @@ def _one_client_a_tenant(
                 first, other = billed.setdefault(identity, (row, ref))
                 ends[identity].append(company.until)
                 if first is not row:
-                    if ref == other and _one_after_the_other(ends[identity]):
-                        continue
+                    days = [end or date.max for end in ends[identity]]
+                    if ref == other and len(days) == len(set(days)) == 2:
+                        continue  # they leave on different days, or one of them stays
                     twice = f"{named} is billed to {first} already"
                     problem = f"{twice}; set billing = false for one of them."
                     if ref != other:
@@ -226,11 +227,6 @@ def _one_client_a_tenant(
                             "there."
                         )
                     row.problem(problem, "tenants")
-
-
-def _one_after_the_other(ends: Sequence[date | None]) -> bool:
-    """Whether two clients that name one tenant leave on different days, or one of them stays."""
-    return len(ends) == 2 and len({end or date.max for end in ends}) == 2
 
 
 def _same_server(one: TenantRef, two: TenantRef) -> str:

@@ -350,7 +350,14 @@ class _Search:
         likes = {like for word in set(name.words) for like in self._words_like(word)}
         rare = {like for like in likes if len(self._by_word[like]) <= self._common}
         near = {id_ for like in rare or likes for id_ in self._by_word[like]}
-        matches = [self._match(name, id_) for id_ in near]
+        matches = []
+        for id_ in near:
+            other = self._names[id_]
+            if name.key and name.key == other.key:
+                matches.append(Suggestion(id_, *_same(name, other)))
+            else:
+                score, reason = compare(name, other, self._weights)
+                matches.append(Suggestion(id_, min(score, _SPLIT_OTHERWISE), reason))
         matches += [
             Suggestion(id_, _SPLIT_OTHERWISE, "same letters, other spaces")
             for id_ in (self._by_compact[name.key.replace(" ", "")] if name.words else ())
@@ -358,10 +365,8 @@ class _Search:
         telling = name.key.split()
         if len(telling) == 1 and len(telling[0]) >= _FEW_LETTERS:
             score = _INITIALS if len(telling[0]) >= _INITIALS_LETTERS else _FEW_INITIALS
-            matches += [
-                Suggestion(id_, score, "the initials of this name")
-                for id_ in self._by_initials[telling[0]]
-            ]
+            by_initials, reason = self._by_initials[telling[0]], "the initials of this name"
+            matches += [Suggestion(id_, score, reason) for id_ in by_initials]
         best: dict[str, Suggestion] = {}
         for match in sorted(matches, key=_rank):
             best.setdefault(match.id, match)
@@ -374,13 +379,6 @@ class _Search:
         return {
             found for found in near.union(self._by_letter[word[0]]) if word_similarity(word, found)
         }
-
-    def _match(self, name: Name, company: str) -> Suggestion:
-        other = self._names[company]
-        if name.key and name.key == other.key:
-            return Suggestion(company, *_same(name, other))
-        score, reason = compare(name, other, self._weights)
-        return Suggestion(company, min(score, _SPLIT_OTHERWISE), reason)
 
     def against_rivals(
         self, tenant: str, matches: list[Suggestion], best: Mapping[str, tuple[float, str]]

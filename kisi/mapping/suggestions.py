@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import product
@@ -21,12 +21,7 @@ from kisi.mapping.similarity import (
     suggest_companies,
     suggest_products,
 )
-from kisi.mapping.table import (
-    COLUMNS,
-    csv_cell,
-    row_cells,
-    write_csv,
-)
+from kisi.mapping.table import COLUMNS, csv_cell, row_cells, write_csv
 from kisi.mapping.validator import BILLS, SystemValidator
 from kisi.model import (
     SPLIT,
@@ -95,7 +90,14 @@ def suggest(
     without: list[Tenant] = []
     for tenant in tenants:
         good = [(s, entry) for s, entry in found[str(tenant.ref)] if s.score >= min_score]
-        clients += _for_tenant(tenant, good, inventory, today)
+        for place, (found_one, entry) in enumerate(good):
+            agreement, why_not = _agreement(entry, inventory, today)
+            name, ident = entry.company.name, entry.company.id
+            company = Company(name, (tenant.ref,), entry.psa, ident, agreement, billing=False)
+            sure = place == 0 and found_one.score >= DEFAULT_MIN_SCORE
+            accept = sure and not (why_not or tenant.listed_as)
+            reason = "; ".join(filter(None, (found_one.reason, why_not, tenant.listed_as)))
+            clients.append(SuggestedClient(company, tenant.name, accept, found_one.score, reason))
         without += [] if good else [tenant]
     shared = Counter((row.company.psa, row.company.company) for row in clients if row.accept)
     for place, row in enumerate(clients):
@@ -140,26 +142,6 @@ def unmatched_key_names(mapping: BillingMapping, inventory: Inventory) -> list[s
     """Key names that no application matches; those that several match are not among them."""
     matcher = Matcher(mapping.applications)
     return [entry.name for entry in inventory.key_names if not matcher.matches(entry.name)]
-
-
-def _for_tenant(
-    tenant: Tenant,
-    good: Iterable[tuple[Suggestion, CompanyEntry]],
-    inventory: Inventory,
-    today: date,
-) -> Iterator[SuggestedClient]:
-    for place, (suggestion, entry) in enumerate(good):
-        agreement, why_not = _agreement(entry, inventory, today)
-        name, ident = entry.company.name, entry.company.id
-        yield SuggestedClient(
-            Company(name, (tenant.ref,), entry.psa, ident, agreement, billing=False),
-            tenant.name,
-            accept=place == 0
-            and suggestion.score >= DEFAULT_MIN_SCORE
-            and not (why_not or tenant.listed_as),
-            score=suggestion.score,
-            reason="; ".join(filter(None, (suggestion.reason, why_not, tenant.listed_as))),
-        )
 
 
 def _agreement(entry: CompanyEntry, inventory: Inventory, today: date) -> tuple[str, str]:
@@ -258,11 +240,12 @@ def renewals(
         if left or all(entry.reason in BILLS for entry in validator.agreement(client)):
             continue
         old = validator.listed(client)
-        alike = {
-            entry.agreement: _kind_and_name(entry.agreement, old)
-            for entry in running(inventory, client.psa, client.company, today)
-            if entry.client is None and entry.agreement.id not in client.alongside
-        }
+        alike = {}  # to whether it has the type of the old one, and its name
+        for entry in running(inventory, client.psa, client.company, today):
+            if entry.client is None and (new := entry.agreement).id not in client.alongside:
+                same = old is not None and fold(new.kind) == fold(old.kind)
+                named = old is not None and _lasting_words(new.name) == _lasting_words(old.name)
+                alike[new] = (same, named)
         sure = [each for each in alike if len(alike) == 1 or all(alike[each])]
         choices = sorted(
             alike, key=lambda each: (*(not x for x in alike[each]), len(each.id), each.id)
@@ -272,14 +255,8 @@ def renewals(
     return tuple(found)
 
 
-def _kind_and_name(new: PsaAgreement, old: PsaAgreement | None) -> tuple[bool, bool]:
-    """Whether two agreements share their type, and their name but for years and numbers."""
-    if old is None:
-        return False, False
-    return fold(new.kind) == fold(old.kind), _lasting_words(new.name) == _lasting_words(old.name)
-
-
 def _lasting_words(name: str) -> list[str]:
+    """Those of an agreement's name that are no years or numbers."""
     words = re.split(r"[\s/-]+", fold(name))
     return [word for word in words if word and not any(map(str.isdigit, word))]
 

@@ -422,12 +422,6 @@ def read_csv(text: str, columns: Sequence[str], *, name: str) -> list[ReadRow]:
             remedy="Save it as CSV (UTF-8) and do it again.",
         ) from error
     header = [*map(str.casefold, rows[0].cells)] if rows else []
-    _refuse_columns(header, columns, name)
-    filled = (row for row in rows[1:] if any(row.cells))
-    return [_row(header, row.cells, f"{name}, line {row.line}") for row in filled]
-
-
-def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) -> None:
     problems = [
         f'{name}: Unknown column "{shorten(each)}"; {did_you_mean(each, columns)}'
         for each in header
@@ -440,6 +434,8 @@ def _refuse_columns(header: Sequence[str], columns: Sequence[str], name: str) ->
             [*problems, "Nothing was changed."],
             remedy="Keep the first line as kisi wrote it; the columns may have any order.",
         )
+    filled = (row for row in rows[1:] if any(row.cells))
+    return [_row(header, row.cells, f"{name}, line {row.line}") for row in filled]
 
 
 def _row(header: Sequence[str], cells: Sequence[str], place: str) -> ReadRow:

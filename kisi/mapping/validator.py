@@ -100,18 +100,18 @@ class SystemValidator:
     @classmethod
     def of(cls, inventory: Inventory, today: date) -> SystemValidator:
         """Answers from the lists of an inventory, and asks nobody."""
-        self = cls({}, {}, today)
-        self._tenants = {source: {} for source in inventory.sources_read}
-        for psa in inventory.psas_read:
-            self._companies[psa], self._products[psa], self._listed[psa] = {}, {}, {}
-        for one in inventory.tenants:
-            self._tenants[one.tenant.ref.source][one.tenant.ref] = one.tenant
-        for company in inventory.companies:
-            self._companies[company.psa][company.company.id] = company.company
-        for agreement in inventory.agreements:
-            self._listed[agreement.psa][agreement.agreement.id] = agreement.agreement
-        for product in inventory.products:
-            self._products[product.psa][product.product.id] = product.product
+        self, lists = cls({}, {}, today), inventory
+        for source in lists.sources_read:
+            tenants = (x.tenant for x in lists.tenants if x.tenant.ref.source == source)
+            self._tenants[source] = {tenant.ref: tenant for tenant in tenants}
+        for psa in lists.psas_read:
+            self._companies[psa] = {
+                x.company.id: x.company for x in lists.companies if x.psa == psa
+            }
+            self._listed[psa] = {
+                x.agreement.id: x.agreement for x in lists.agreements if x.psa == psa
+            }
+            self._products[psa] = {x.product.id: x.product for x in lists.products if x.psa == psa}
         return self
 
     def refuse(self, change: Change) -> None:
@@ -170,9 +170,8 @@ class SystemValidator:
             if found is None and ref.source in self._tenants:
                 reason = StaleReason.GONE
                 message = f'sources.{ref.source} has no tenant "{shorten(ref.tenant)}".'
-                message = (
-                    f"{message} {look_alikes(ref, self._tenants[ref.source].values())}".strip()
-                )
+                alike = look_alikes(ref, self._tenants[ref.source].values())
+                message = f"{message} {alike}".strip()
                 remedy = (
                     "Map the new tenant (`kisi map list`), and take this one out: "
                     f"kisi map company CLIENT --remove-tenant TENANT. {has_left(client)}"
@@ -271,7 +270,11 @@ class SystemValidator:
         for ident in dict.fromkeys(row.products.values()) if row.psa in self._products else ():
             found = known.get(ident)
             if found is None:
-                reason, what = StaleReason.GONE, self._no_product(row.psa, ident)
+                reason, what = StaleReason.GONE, f"psa.{row.psa} has no product {shorten(ident)}"
+                others = (x for x in self._psas if x != row.psa)
+                having = (x for x in others if ident in self._psas[x].products([ident]))
+                if (where := next(having, None)) is not None:
+                    what = f"Product {shorten(ident)} is one of psa.{where}, not of psa.{row.psa}"
             elif not found.active:
                 reason, name = StaleReason.INACTIVE, shorten(found.name)
                 what = f"Product {ident} ({name}) of psa.{row.psa} is not active, or of a kind that"
@@ -280,12 +283,6 @@ class SystemValidator:
                 continue
             message = f"{what}; it bills {shorten(row.application)}."
             yield StaleEntry(client, "product", ident, reason, message, _ANOTHER_PRODUCT)
-
-    def _no_product(self, psa: str, ident: str) -> str:
-        for name, other in self._psas.items():
-            if name != psa and ident in other.products([ident]):
-                return f"Product {shorten(ident)} is one of psa.{name}, not of psa.{psa}"
-        return f"psa.{psa} has no product {shorten(ident)}"
 
 
 def has_left(client: Company) -> str:

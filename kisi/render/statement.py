@@ -26,7 +26,16 @@ from kisi.model import (
     category_text,
 )
 from kisi.render.export import csv_of
-from kisi.render.formatting import billed_as, in_all, local_day, money, plural, quantity, told_days
+from kisi.render.formatting import (
+    billed_as,
+    in_all,
+    local_day,
+    money,
+    per,
+    plural,
+    quantity,
+    told_days,
+)
 from kisi.render.report import Chart, Entry, Item, Report, Section, Span, Tone, table
 
 BEFORE = timedelta(days=31)
@@ -301,6 +310,24 @@ def _devices(
         key=lambda x: (lines.index(x.line), x.item.name.casefold(), x.item.device),
     )
     return (replace(device, number=number) for number, device in enumerate(ordered, 1))
+
+
+def billed_in_all(
+    statements: Iterable[Statement],
+) -> dict[str, tuple[Decimal | None, Decimal | None, str]]:
+    """By application: units, money, and the billing cycle with its currency, as `per` has it.
+
+    None: not known, or of several cycles, which are not to be added up.
+    """
+    billed: dict[str, tuple[Decimal | None, Decimal | None, str]] = {}
+    for line in chain.from_iterable(one.lines for one in statements):
+        cycle = per(line.terms.currency, line.terms.cycle)
+        units, worth, before = billed.get(line.application, (Decimal(0), Decimal(0), cycle))
+        amount = line.amount if before == cycle else None
+        units = None if units is None or line.quantity is None else units + line.quantity
+        worth = None if worth is None or amount is None else worth + amount
+        billed[line.application] = (units, worth, cycle)
+    return billed
 
 
 _MADE: Made = {

@@ -32,6 +32,7 @@ What to do next:
   kisi map billing CLIENT on               (new clients are not billed yet)
 On a terminal, `kisi map` asks client by client. `kisi map list` shows all ids."""
 
+_NOTHING_STALE = "Every mapped tenant, company, agreement and product is there and active."
 _AS_A_FILE = """\
 + is marked for acceptance, ? is for you to decide. As a file to look through:
   kisi map suggest --format csv --output suggestions.csv"""
@@ -54,16 +55,18 @@ def map_root(config: Path | None, console: Console, context: typer.Context) -> N
     Elsewhere: prints what is unmapped and the commands that map it; it never waits for input.
     """
     if context.invoked_subcommand is not None:
-        _refuse_misplaced(context)
+        for name in ("config", "quiet", "verbose", "no_color"):
+            if options.typed(context, name):  # it would be taken for one of `kisi map` alone
+                option = "--" + name.replace("_", "-")
+                raise typer.BadParameter(
+                    f"Put it after the subcommand: kisi map {context.invoked_subcommand} {option}",
+                    param_hint=option,
+                )
         return
     if sys.stdin.isatty() and sys.stdout.isatty():
         from kisi.cli.map.questions import map_on_a_terminal
 
         raise typer.Exit(map_on_a_terminal(config, console))
-    raise typer.Exit(_show_overview(config, console))
-
-
-def _show_overview(config: Path | None, console: Console) -> int:
     from kisi.render.map_lists import unmapped_report
     from kisi.run.setup import opened
 
@@ -76,7 +79,7 @@ def _show_overview(config: Path | None, console: Console) -> int:
         console.info(_NEXT)
     elif not inventory.missing:
         console.info("Nothing is unmapped.")
-    return inventory.exit_code
+    raise typer.Exit(inventory.exit_code)
 
 
 def inventory_of(setup: Setup, console: Console, *, keys: bool = True) -> Inventory:
@@ -129,17 +132,6 @@ def tell_missing(inventory: Inventory, console: Console) -> None:
         console.warn(safe_text(sentence))
 
 
-def _refuse_misplaced(context: typer.Context) -> None:
-    """An option in front of the subcommand would be taken for one of `kisi map` alone."""
-    for name in ("config", "quiet", "verbose", "no_color"):
-        if options.typed(context, name):
-            option = "--" + name.replace("_", "-")
-            raise typer.BadParameter(
-                f"Put it after the subcommand: kisi map {context.invoked_subcommand} {option}",
-                param_hint=option,
-            )
-
-
 @shared_options(formats=RowsFormat)
 def map_list(
     config: Path | None,
@@ -167,34 +159,31 @@ def map_list(
         inventory, rules = inventory_of(setup, console, keys=not stale), setup.rules()
         leavers = tuple(leaving_clients(rules.mapping, known_to_the_journal(setup)[1]))
         entries = SystemValidator.of(inventory, rules.today).stale(rules.mapping) + leavers
+    missing, code = inventory.missing, inventory.exit_code
     if stale:
         show(
             console,
             partial(map_lists.stale_report, entries),
-            partial(map_lists.stale_document, entries, inventory.missing, inventory.exit_code),
+            partial(map_lists.stale_document, entries, missing, code),
             partial(map_lists.stale_csv, entries),
         )
+        nothing = "" if entries else _NOTHING_STALE
     else:
         shown = inventory.only_unmapped() if unmapped else inventory
         told = () if unmapped else leavers
+        report = partial(map_lists.unmapped_report, shown)
         show(
             console,
-            partial(map_lists.unmapped_report, shown)
-            if unmapped
-            else partial(map_lists.inventory_report, shown, told),
+            report if unmapped else partial(map_lists.inventory_report, shown, told),
             partial(map_lists.inventory_document, shown, told),
             partial(map_lists.inventory_csv, shown),
         )
-    if stale and not entries and not inventory.missing:
-        console.info("Every mapped tenant, company, agreement and product is there and active.")
-    if (
-        unmapped
-        and not inventory.missing
-        and not any((shown.tenants, shown.key_names, shown.companies))
-    ):
-        console.info("Nothing is unmapped.")
+        some = not unmapped or shown.tenants or shown.key_names or shown.companies
+        nothing = "" if some else "Nothing is unmapped."
+    if nothing and not missing:
+        console.info(nothing)
     tell_missing(inventory, console)
-    raise typer.Exit(inventory.exit_code)
+    raise typer.Exit(code)
 
 
 @shared_options(formats=RowsFormat)

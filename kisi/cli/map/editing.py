@@ -141,10 +141,17 @@ def map_company(
             raise typer.BadParameter(
                 f"A new client needs {missing}. To change one, name it: kisi map company CLIENT ..."
             )
+    from kisi.model import Company
+
     with edited_mapping(config, console, offline=offline) as editing:
-        rows = editing.rows
+        rows, ask = editing.rows, editing.validator
         place = None if client is None else rows.the_client(client)
-        old = _new_client(editing, psa, company or "") if place is None else rows.companies[place]
+        if place is None:
+            where, ident = rows.names.the_psa(psa), company or ""
+            found = ask.company_of(where, ident) if ask else None
+            old = Company(found.name if found else ident, (), where, ident, "", billing=False)
+        else:
+            old = rows.companies[place]
         new = [rows.names.the_tenant(text) for text in tenant or []]
         gone = [rows.names.the_tenant(text) for text in remove_tenant or []]
         if unknown := [str(ref) for ref in gone if ref not in old.tenants]:
@@ -166,14 +173,6 @@ def map_company(
             rows.add_clients([changed])
         else:
             rows.change_clients({place: changed})
-
-
-def _new_client(editing: Editing, psa: str | None, company: str) -> Company:
-    from kisi.model import Company
-
-    psa = editing.rows.names.the_psa(psa)
-    found = editing.validator.company_of(psa, company) if editing.validator else None
-    return Company(found.name if found else company, (), psa, company, "", billing=False)
 
 
 @shared_options()

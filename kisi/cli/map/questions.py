@@ -44,7 +44,7 @@ from kisi.model import (
     Unit,
 )
 from kisi.planning import is_live
-from kisi.psa import Psa, PsaAgreement
+from kisi.psa import Psa
 from kisi.redaction import safe_text
 from kisi.render import map_lists as screens
 from kisi.render.formatting import plural
@@ -325,8 +325,16 @@ class _OneTenant:
                 done = self._agreement(company)
 
     def _company(self, place: str) -> CompanyEntry:
+        """Shows the likeliest; of two that are about as likely, one without a client first."""
         owners = self.session.owners_of_companies()
-        ranked = self._worth_showing(owners)
+        best = max((suggestion.score for suggestion, _ in self.ranked), default=0.0)
+
+        def unlikelihood(ranked: Ranked) -> float:
+            suggestion, entry = ranked
+            return _MAPPED_ALREADY * ((entry.psa, entry.company.id) in owners) - suggestion.score
+
+        near = (each for each in self.ranked if each[0].score >= best - _FAR_BEHIND)
+        ranked = sorted(near, key=unlikelihood)
         self.session.show(screens.tenant_screen(self.entry, place, ranked, owners))
         return self.session.pick(
             "company",
@@ -337,17 +345,6 @@ class _OneTenant:
             sure=bool(ranked) and ranked[0][0].score >= DEFAULT_MIN_SCORE,
             commands=_OR_NEVER,
         )
-
-    def _worth_showing(self, owners: Mapping[tuple[str, str], Company]) -> list[Ranked]:
-        """The likeliest companies; of two that are about as likely, one without a client first."""
-        best = max((suggestion.score for suggestion, _ in self.ranked), default=0.0)
-
-        def unlikelihood(ranked: Ranked) -> float:
-            suggestion, entry = ranked
-            return _MAPPED_ALREADY * ((entry.psa, entry.company.id) in owners) - suggestion.score
-
-        near = (each for each in self.ranked if each[0].score >= best - _FAR_BEHIND)
-        return sorted(near, key=unlikelihood)
 
     def _agreement(self, company: CompanyEntry) -> bool:
         """Asks for agreement and billing, and saves. False: choose another company."""
@@ -363,7 +360,17 @@ class _OneTenant:
         owners = {
             each.agreement: each for each in session.editor.mapping.companies if each.psa == psa
         }
-        bills = {each.id: self._bills(company, each) for each in agreements}
+        products = session.inventory.products
+        names = {entry.product.id: entry.product.name for entry in products if entry.psa == psa}
+        bills = {}
+        for each in agreements:
+            try:
+                lines = session.psas[psa].lines(AgreementRef(psa, company.company.id, each.id))
+            except KisiError as error:  # no reason to stop
+                bills[each.id] = f"what it bills could not be read: {error.message}"
+            else:
+                live = (line for line in lines if is_live(line, session.today))
+                bills[each.id] = screens.lines_words(live, names)
         session.show(screens.agreements_screen(name, agreements, bills, owners))
         if len(agreements) == 1:
             return self._save(company, agreements[0].id, owners)
@@ -384,17 +391,6 @@ class _OneTenant:
         client = Company(name, tenants, company.psa, ident, agreement, billing=session.billing)
         return session.confirm(lambda rows: rows.add_clients([client]))
 
-    def _bills(self, company: CompanyEntry, agreement: PsaAgreement) -> str:
-        """What the agreement bills already; a failure to read it is no reason to stop."""
-        session, psa = self.session, company.psa
-        try:
-            lines = session.psas[psa].lines(AgreementRef(psa, company.company.id, agreement.id))
-        except KisiError as error:
-            return f"what it bills could not be read: {error.message}"
-        products = session.inventory.products
-        names = {entry.product.id: entry.product.name for entry in products if entry.psa == psa}
-        return screens.lines_words((line for line in lines if is_live(line, session.today)), names)
-
 
 def ask_for_applications(session: Session) -> None:
     """Asks for every open application in turn; `b` at its first question takes one back."""
@@ -402,93 +398,95 @@ def ask_for_applications(session: Session) -> None:
     session.in_turn([(e.application.name, _OneApplication(session, e).ask) for e in groups])
 
 
+@dataclass(slots=True)
 class _OneApplication:
-    def __init__(self, session: Session, group: KeyNameGroup) -> None:
-        self._session = session
-        self._group = group
+    session: Session
+    group: KeyNameGroup
 
     def ask(self, place: str) -> None:
         done = False
         while not done:
             answer = self._how(place)
             with suppress(Back):
-                done = self._session.confirm(answer)
+                done = self.session.confirm(answer)
 
     def _how(self, place: str) -> Answer:
         while True:
             answers = self._answers()
-            names = [e for e in self._session.inventory.key_names if e.name in self._group.seen]
-            self._session.show(screens.application_screen(self._group, place, names, list(answers)))
-            default = "" if self._group.doubt else "1"
-            typed = self._session.line(f"Number, or u to count something else; {_KEYS}", default)
+            names = [e for e in self.session.inventory.key_names if e.name in self.group.seen]
+            self.session.show(screens.application_screen(self.group, place, names, list(answers)))
+            default = "" if self.group.doubt else "1"
+            typed = self.session.line(f"Number, or u to count something else; {_KEYS}", default)
             if (chosen := number_of(typed, len(answers))) is not None:
                 return list(answers.values())[chosen]
             if typed.casefold() == "u":
-                units, now = [*Unit, *Unit], self._group.application
+                units, now = [*Unit, *Unit], self.group.application
                 next_one = replace(now, unit=units[units.index(now.unit) + 1])
-                self._group = replace(self._group, application=next_one, doubt="")
+                self.group = replace(self.group, application=next_one, doubt="")
             else:
-                self._session.say(f"Please type a number from 1 to {len(answers)}, or u.")
+                self.session.say(f"Please type a number from 1 to {len(answers)}, or u.")
 
     def _answers(self) -> dict[str, Answer]:
         """Words to what they lead to; users and mailboxes have no categories."""
         answers: dict[str, Answer] = {}
-        doubt = self._group.doubt
-        units = (Unit.USER, Unit.DEVICE) if doubt else (self._group.application.unit,)
+        doubt = self.group.doubt
+        units = (Unit.USER, Unit.DEVICE) if doubt else (self.group.application.unit,)
         for unit in units:
             words = f"as one product, counted per {unit}" if doubt else "as one product"
             answers[words] = partial(self._billed, (Category.ALL,), unit)
         if Unit.DEVICE in units:
             words = "by category: workstations, servers and the rest as three products"
             answers[words] = partial(self._billed, SPLIT, Unit.DEVICE)
-        answers["never: it is known and not billed (bill = false)"] = self._never
-        if not self._group.known and self._session.editor.mapping.applications:
+        never, unit = (
+            "never: it is known and not billed (bill = false)",
+            self.group.application.unit,
+        )
+        answers[never] = lambda rows: rows.set_application(
+            replace(self._row(rows, unit), bill=False)
+        )
+        if not self.group.known and self.session.editor.mapping.applications:
             answers["its key names belong to an application of mapping.toml"] = self._belongs
         return answers
 
     def _row(self, rows: MappingEdit, unit: Unit) -> Application:
-        new = self._group.application
+        new = self.group.application
         known = rows.applications.get(new.name.casefold(), new)
         return replace(with_keys(known, new.globs), unit=unit)
-
-    def _never(self, rows: MappingEdit) -> None:
-        application = self._row(rows, self._group.application.unit)
-        rows.set_application(replace(application, bill=False))
 
     def _belongs(self, rows: MappingEdit) -> None:
         applications = list(rows.applications.values())
         names = [each.name for each in applications]
-        self._session.show(screens.application_screen(self._group, "", (), names))
-        chosen = self._session.number(f"Which application? {_KEYS}", len(applications))
-        rows.set_application(with_keys(applications[chosen], self._group.application.globs))
+        self.session.show(screens.application_screen(self.group, "", (), names))
+        chosen = self.session.number(f"Which application? {_KEYS}", len(applications))
+        rows.set_application(with_keys(applications[chosen], self.group.application.globs))
 
     def _billed(self, categories: Sequence[Category], unit: Unit, rows: MappingEdit) -> None:
         application = self._row(rows, unit)
         rows.set_application(application)
         chosen: dict[str, dict[Category, str]] = defaultdict(dict)
-        for psa, category in product(self._group.psas, categories):
+        for psa, category in product(self.group.psas, categories):
             try:
                 chosen[psa][category] = self._product(psa, category)
             except Skip:
-                self._session.say(f"{_CATEGORIES[category].capitalize()}: not billed.")
+                self.session.say(f"{_CATEGORIES[category].capitalize()}: not billed.")
         if not chosen:
-            self._session.say("No product was chosen, so nothing was saved.")
+            self.session.say("No product was chosen, so nothing was saved.")
             raise Back
         for psa, products in chosen.items():
             rows.set_product(ProductRow(application.name, psa, products))
 
     def _product(self, psa: str, category: Category) -> str:
-        where = f" in psa.{psa}" if len(self._session.psas) > 1 else ""
+        where = f" in psa.{psa}" if len(self.session.psas) > 1 else ""
         title = f"Product for {_CATEGORIES[category]}{where}"
-        products = self._session.inventory.products
+        products = self.session.inventory.products
         entries = {e.product.id: e for e in products if e.psa == psa and e.product.active}
         free = {id_: entry.product.name for id_, entry in entries.items() if not entry.applications}
-        found = suggest_products(self._group.application.name, free)
+        found = suggest_products(self.group.application.name, free)
         alike = [each for each in found if each.category is category]
         sure = bool(alike) and alike[0].score >= SURE_PRODUCT
         suggested = [(entries[each.id], each) for each in (alike or found)[:5]]
-        self._session.show(screens.products_screen(title, suggested))
-        picked = self._session.pick(
+        self.session.show(screens.products_screen(title, suggested))
+        picked = self.session.pick(
             "product",
             [entry for entry, _ in suggested],
             entries.values(),
