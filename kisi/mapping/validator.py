@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
 from kisi.config.sentences import shorten
 from kisi.counting import NOT_STORED, judge_key
@@ -166,23 +167,19 @@ class SystemValidator:
     def tenants(self, client: Company) -> Iterator[StaleEntry]:
         """The client's tenants that are gone, or cannot be counted."""
         for ref in client.counted:
-            found = self.tenant(ref)
+            found, stale = self.tenant(ref), partial(StaleEntry, client.name, "tenant", str(ref))
             if found is None and ref.source in self._tenants:
-                reason = StaleReason.GONE
                 message = f'sources.{ref.source} has no tenant "{shorten(ref.tenant)}".'
                 alike = look_alikes(ref, self._tenants[ref.source].values())
-                message = f"{message} {alike}".strip()
                 remedy = (
                     "Map the new tenant (`kisi map list`), and take this one out: "
                     f"kisi map company CLIENT --remove-tenant TENANT. {has_left(client)}"
                 )
+                yield stale(StaleReason.GONE, f"{message} {alike}".strip(), remedy)
             elif found is not None and not found.enabled:
-                reason, name = StaleReason.INACTIVE, shorten(found.name)
-                message = f'Tenant "{ref}" ({name}) is disabled, so that it cannot be counted.'
-                remedy = f"Enable it. {has_left(client)}"
-            else:
-                continue
-            yield StaleEntry(client.name, "tenant", str(ref), reason, message, remedy)
+                named = f'Tenant "{ref}" ({shorten(found.name)})'
+                message = f"{named} is disabled, so that it cannot be counted."
+                yield stale(StaleReason.INACTIVE, message, f"Enable it. {has_left(client)}")
 
     def tenant(self, ref: TenantRef) -> Tenant | None:
         """A tenant, also a disabled one; None if its source has none of this id."""
@@ -193,25 +190,23 @@ class SystemValidator:
 
     def company(self, client: Company) -> Iterator[StaleEntry]:
         """The client's company, if it is gone, not active, or called otherwise."""
-        found = self.company_of(client.psa, client.company)
-        psa = f"psa.{client.psa}"
+        found, psa = self.company_of(client.psa, client.company), f"psa.{client.psa}"
+        stale = partial(StaleEntry, client.name, "company", client.company)
         word = self._psas[client.psa].accounts_word if client.psa in self._psas else "company"
         if found is None and client.psa in self._companies:
-            reason, message = StaleReason.GONE, f"{psa} has no {word} {shorten(client.company)}."
             remedy = self._merged(client) or "Map it anew: kisi map company CLIENT --company ID"
+            message = f"{psa} has no {word} {shorten(client.company)}."
+            yield stale(StaleReason.GONE, message, remedy)
         elif found is not None and not found.active:
             named = f"{word.capitalize()} {found.id} ({shorten(found.name)})"
-            reason, message = StaleReason.INACTIVE, f"{named} is not active in {psa}."
             remedy = self._merged(client) or has_left(client)
+            yield stale(StaleReason.INACTIVE, f"{named} is not active in {psa}.", remedy)
         elif found is not None:
             ours, theirs = (set(parse_name(each.name).key.split()) for each in (client, found))
-            if ours <= theirs or theirs <= ours:
-                return  # but for spelling, legal form, or what tells sites apart
-            reason, message = StaleReason.RENAMED, f"{psa} calls it {found.name!r} now."
-            remedy = "Ids decide; to follow: kisi map company CLIENT --name NAME"
-        else:
-            return
-        yield StaleEntry(client.name, "company", client.company, reason, message, remedy)
+            if not (ours <= theirs or theirs <= ours):
+                # more than spelling, legal form, or what tells sites apart
+                remedy = "Ids decide; to follow: kisi map company CLIENT --name NAME"
+                yield stale(StaleReason.RENAMED, f"{psa} calls it {found.name!r} now.", remedy)
 
     def company_of(self, psa: str, ident: str) -> PsaCompany | None:
         """A company, also an inactive one; None if its PSA has none of this id."""
@@ -275,12 +270,12 @@ class SystemValidator:
                 having = (x for x in others if ident in self._psas[x].products([ident]))
                 if (where := next(having, None)) is not None:
                     what = f"Product {shorten(ident)} is one of psa.{where}, not of psa.{row.psa}"
-            elif not found.active:
+            elif found.active:
+                continue
+            else:
                 reason, name = StaleReason.INACTIVE, shorten(found.name)
                 what = f"Product {ident} ({name}) of psa.{row.psa} is not active, or of a kind that"
                 what += " no agreement can carry"
-            else:
-                continue
             message = f"{what}; it bills {shorten(row.application)}."
             yield StaleEntry(client, "product", ident, reason, message, _ANOTHER_PRODUCT)
 

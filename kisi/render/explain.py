@@ -84,19 +84,23 @@ def device_changes(
     """
     if tenant.previous is None:
         return [], []
-    before = _counted(tenant.previous, usage.application)
-    now = _counted(tenant.usage, usage.application)
-    listed = {item.device: item for item in usage.evidence}
-    removed = [listed.get(device, item) for device, item in before.items() if device not in now]
-    added = [*_added(tenant, usage.application).values()]
-    return added, [(item, _removed_because(item, tenant)) for item in removed]
+    before, now = _counted(tenant.previous), _counted(tenant.usage)
+    new = {
+        name: {device: x for device, x in own.items() if device not in before.get(name, {})}
+        for name, own in now.items()
+    }
+    name, listed = usage.application, {item.device: item for item in usage.evidence}
+    gone = (x for device, x in before.get(name, {}).items() if device not in now.get(name, {}))
+    removed = [listed.get(item.device, item) for item in gone]
+    added = [*new.get(name, {}).values()]
+    return added, [(item, _removed_because(item, tenant, new)) for item in removed]
 
 
-def _removed_because(item: Evidence, tenant: UsageRecord) -> str:
+def _removed_because(
+    item: Evidence, tenant: UsageRecord, new: Mapping[str, Mapping[str, Evidence]]
+) -> str:
     if not item.counted:
         return item.reason
-    now = tenant.usage
-    new = {one.application: _added(tenant, one.application) for one in now.applications}
     if moved := [name for name, added in new.items() if item.device in added]:
         return f"now counted for {', '.join(moved)}"
     every = (x.name for added in new.values() for x in added.values() if x.name)
@@ -120,12 +124,6 @@ def _key_because(serial: str, tenant: UsageRecord) -> str:
     if key.serial not in {one.serial for usage in now.applications for one in usage.keys}:
         return f"its key {key.serial} is of no billed application now ({key.name})"
     return f"no longer listed with its key {serial}"
-
-
-def _added(tenant: UsageRecord, application: str) -> dict[str, Evidence]:
-    before = _counted(tenant.previous, application)
-    now = _counted(tenant.usage, application)
-    return {device: item for device, item in now.items() if device not in before}
 
 
 def applications(tenant: UsageRecord) -> Iterable[ApplicationUsage]:
@@ -155,12 +153,11 @@ def doubles(usage: ApplicationUsage) -> Mapping[str, str]:
     }
 
 
-def _counted(usage: TenantUsage | None, application: str) -> dict[str, Evidence]:
+def _counted(usage: TenantUsage) -> dict[str, dict[str, Evidence]]:
+    """By application and id, the devices that count."""
     return {
-        item.device: item
-        for one in (usage.applications if usage else ())
-        for item in one.evidence
-        if one.application == application and item.counted
+        one.application: {item.device: item for item in one.evidence if item.counted}
+        for one in usage.applications
     }
 
 
@@ -176,7 +173,7 @@ def shared_devices(
         device
         for other in before
         if other.usage.tenant.ref.source == source
-        for device in _counted(other.usage, usage.application)
+        for device in _counted(other.usage).get(usage.application, ())
     }
     return [item for item in usage.evidence if item.counted and item.device in known]
 
