@@ -18,9 +18,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from kisi.errors import ConfigError
-from kisi.files import open_regular
+from kisi.files import open_regular, why_not_used
 from kisi.redaction import REDACTOR
-from kisi.rights import why_not_used
 
 if sys.platform == "win32":
     from kisi import windows

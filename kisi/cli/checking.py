@@ -30,7 +30,7 @@ from kisi.config import (
 from kisi.config.load import Top
 from kisi.config.settings import Table
 from kisi.errors import ConfigError, ExitCode, KisiError, StateError, worst
-from kisi.files import JOURNAL
+from kisi.files import JOURNAL, exposures, why_not_used
 from kisi.formats import document, fields_of, groups, results_schema
 from kisi.journal import Journal, repair
 from kisi.lock import run_lock
@@ -49,7 +49,6 @@ from kisi.redaction import REDACTOR, safe_text
 from kisi.render import report as page
 from kisi.render.formatting import plural
 from kisi.render.report import Tone
-from kisi.rights import exposures, why_not_used
 from kisi.run.notification import NO_APPRISE, send_test
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS, Setup, config_path, load, opened
 

@@ -165,8 +165,7 @@ def new_folder(folder: Path) -> Path:
 
 def _write_file(path: Path, text: str) -> None:
     """Replaces a whole file, private if new: it names clients. A pipe could wait for ever."""
-    from kisi.files import NOT_REGULAR, PRIVATE, atomic_write
-    from kisi.rights import is_foreign
+    from kisi.files import NOT_REGULAR, PRIVATE, atomic_write, is_foreign
 
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, NOT_REGULAR)

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kisi.errors import ConfigError
-from kisi.files import open_regular
-from kisi.rights import why_not_used
+from kisi.files import open_regular, why_not_used
 
 MAX_BYTES = 8 * 2**20
 """A larger file is not one that a person or `kisi map` wrote; 50,000 clients take about 6 MiB."""

@@ -21,8 +21,7 @@ import certifi
 import requests
 
 from kisi.errors import ConfigError, NotSent
-from kisi.files import open_regular
-from kisi.rights import why_not_used
+from kisi.files import open_regular, why_not_used
 from kisi.secrets import fingerprint
 from kisi.transport.connection import Attempt, Connection, TrustMethod, system_context
 from kisi.transport.policy import Clock, Limits

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kisi.files import private_folder
-from kisi.rights import exposures, is_foreign, why_not_used
+from kisi.files import exposures, is_foreign, private_folder, why_not_used
 from tests.owners import belongs_to, posix, somebody
 
 pytestmark = posix

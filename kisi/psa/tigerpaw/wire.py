@@ -33,13 +33,12 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from kisi.errors import AccessRefused, ConfigError, NotSent, PsaError, TransportError
-from kisi.files import open_regular
+from kisi.files import open_regular, why_not_used
 from kisi.model import Line, PlannedLine, WriteResult, WriteStatus
 from kisi.psa.http import HttpPsa, asked_to_wait, not_answered
 from kisi.psa.tigerpaw import TigerpawSettings
 from kisi.psa.tigerpaw.records import money
 from kisi.redaction import remote_text, remote_words
-from kisi.rights import why_not_used
 from kisi.transport import Answer, Client, Retry
 
 Read = TypeVar("Read")
@@ -394,7 +393,7 @@ def render(template: Template, charge: Mapping[str, object]) -> str:
 
 def load_template(path: Path | None, *, place: str = "") -> Template:
     """Reads a template, by default the packaged one; `ConfigError` holds all its problems."""
-    name = str(path) if path else "the packaged template"
+    called = str(path) if path else "the packaged template"
     try:
         own = files("kisi.psa.tigerpaw").joinpath("charges.xml")
         with open_regular(path) if path else own.open("rb") as source:
@@ -402,26 +401,18 @@ def load_template(path: Path | None, *, place: str = "") -> Template:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            f"{place}The Tigerpaw template {name} cannot be read: {why}.", remedy=_REMEDY
+            f"{place}The Tigerpaw template {called} cannot be read: {why}.", remedy=_REMEDY
         ) from error
     if path and (foreign := why_not_used(path)):
         raise ConfigError(f"{place}{foreign}", remedy=_REMEDY)
     bare = _DECLARATION.sub("", _COMMENT.sub("", text)).strip()
-    problems = [f"{place}The Tigerpaw template {name} {problem}." for problem in _problems(bare)]
-    if problems:
-        raise ConfigError(problems, remedy=_REMEDY)
-    return Template(bare)
-
-
-def _problems(text: str) -> list[str]:
-    problems = []
+    template, problems = Template(bare), []
     try:
-        fromstring(text, forbid_dtd=True)
+        fromstring(bare, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
         problems.append(f"is not plain well-formed XML ({error})")
-    if "<![CDATA[" in text:
+    if "<![CDATA[" in bare:
         problems.append("holds a CDATA section, in which values cannot be escaped")
-    template = Template(text)
     if not template.is_valid():
         problems.append("holds a $ that begins no placeholder (write $$ for a dollar sign)")
     found = set(template.get_identifiers())
@@ -430,4 +421,7 @@ def _problems(text: str) -> list[str]:
         f"holds the unknown placeholder ${name} (known: {', '.join(sorted(_PLACEHOLDERS))})"
         for name in sorted(found - _PLACEHOLDERS)
     ]
-    return problems
+    if problems:
+        told = [f"{place}The Tigerpaw template {called} {problem}." for problem in problems]
+        raise ConfigError(told, remedy=_REMEDY)
+    return template
