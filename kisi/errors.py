@@ -43,54 +43,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
     """How a run ended. Part of the contract with schedulers and scripts."""
 
-    OK = 0
-    BUG = 1
-    USAGE = 2
-    CONFIG = 3
-    SOURCE = 4
-    PSA = 5
-    WITHHELD = 6
-    WRITE = 7
-    STATE = 8
-    PENDING = 10
-    LOCKED = 75
-    INTERRUPTED = 130
+    ending: str
+    """The same in a word or two."""
+
+    def __new__(cls, code: int, ending: str = "") -> Self:  # noqa: D102
+        made = int.__new__(cls, code)
+        made._value_, made.ending = code, ending
+        return made
+
+    OK = 0, "done"
+    BUG = 1, "a bug in kisi"
+    USAGE = 2, "wrong usage"
+    CONFIG = 3, "configuration"
+    SOURCE = 4, "a source failed"
+    PSA = 5, "a PSA failed"
+    WITHHELD = 6, "on hold"
+    WRITE = 7, "a write failed"
+    STATE = 8, "journal or disk"
+    PENDING = 10, "changes pending"
+    LOCKED = 75, "another run"
+    INTERRUPTED = 130, "interrupted"
 
 
-ENDINGS: dict[int, str] = {
-    ExitCode.OK: "done",
-    ExitCode.BUG: "a bug in kisi",
-    ExitCode.USAGE: "wrong usage",
-    ExitCode.CONFIG: "configuration",
-    ExitCode.SOURCE: "a source failed",
-    ExitCode.PSA: "a PSA failed",
-    ExitCode.WITHHELD: "on hold",
-    ExitCode.WRITE: "a write failed",
-    ExitCode.STATE: "journal or disk",
-    ExitCode.PENDING: "changes pending",
-    ExitCode.LOCKED: "another run",
-    ExitCode.INTERRUPTED: "interrupted",
-}
-"""How a run ended, in a word or two."""
-
-_WORST_FIRST = (
-    ExitCode.STATE,
-    ExitCode.WRITE,
-    ExitCode.PSA,
-    ExitCode.SOURCE,
-    ExitCode.WITHHELD,
-    ExitCode.PENDING,
-)
+ENDINGS: dict[int, str] = {code: code.ending for code in ExitCode}
 
 
 def worst(codes: Sequence[int]) -> ExitCode:
     """The exit code that stands for all of `codes`: 8, 7, 5, 4, 6, 10 in this order, else 0."""
-    return next((code for code in _WORST_FIRST if code in codes), ExitCode.OK)
+    return next((ExitCode(code) for code in (8, 7, 5, 4, 6, 10) if code in codes), ExitCode.OK)
 
 
 class KisiError(Exception):

@@ -231,20 +231,13 @@ def _forms(secret: str) -> Iterator[str]:
                 if len(form.translate(_LOST)) >= _SHORTEST:
                     yield form
     for raw in (secret.encode(), secret.encode("latin-1", "replace")):
-        yield from (form for form in _base64_forms(raw) if len(form) >= _SHORTEST_BASE64)
-
-
-def _base64_forms(raw: bytes) -> Iterator[str]:
-    """The characters that depend on `raw` alone, for each of the three places in a group of three.
-
-    The first and the last may also hold bits of what stands beside it.
-    """
-    for skip in range(3):
-        first = (skip * 8 + 5) // 6
-        end = (skip + len(raw)) * 8 // 6
-        for encode in (b64encode, urlsafe_b64encode):
-            yield encode(bytes(skip) + raw).decode()[first:end]
-    yield b64encode(raw).decode()
+        base64 = [b64encode(raw).decode()]
+        for skip in range(3):  # in each place in a group of three, the characters of `raw` alone:
+            # the first and the last may also hold bits of what stands beside it
+            first, end = (skip * 8 + 5) // 6, (skip + len(raw)) * 8 // 6
+            encoded = (encode(bytes(skip) + raw) for encode in (b64encode, urlsafe_b64encode))
+            base64 += [one.decode()[first:end] for one in encoded]
+        yield from (form for form in base64 if len(form) >= _SHORTEST_BASE64)
 
 
 REDACTOR = Redactor()

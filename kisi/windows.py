@@ -80,16 +80,12 @@ def others(access: Access, asker: Asker, rights: int) -> tuple[str, tuple[str, .
     """
     able = [access.owner, *(who for who, has in access.entries if has & rights)]
     strangers = [who for who in dict.fromkeys(able) if who not in {*_TRUSTED, asker.sid}]
-    accounts = [who for who in strangers if _is_account(who)]
+    # of a machine or domain, and none of their built-in groups
+    accounts = [x for x in strangers if x.startswith("S-1-5-21-") and int(x.split("-")[-1]) >= 1000]
     if asker.is_administrator and len(accounts) == 1:
         strangers.remove(accounts[0])
         return accounts[0], tuple(strangers)
     return asker.sid, tuple(strangers)
-
-
-def _is_account(sid: str) -> bool:
-    """Whether it is an account of a machine or domain, and none of their built-in groups."""
-    return sid.startswith("S-1-5-21-") and int(sid.rpartition("-")[2]) >= 1000
 
 
 def icacls(
@@ -127,17 +123,6 @@ if sys.platform == "win32":
     _CTRL_C, _CTRL_BREAK = 0, 1
     _EVENT_HANDLER = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 
-    def read_access(path: Path) -> Access:
-        """The owner and the access list of a file or folder; `OSError` if they cannot be read."""
-        size = wintypes.DWORD()
-        raw = ctypes.create_string_buffer(0)
-        read = _advapi32.GetFileSecurityW
-        while not read(str(path), _OWNER | _LIST, raw, len(raw), byref(size)):
-            if size.value <= len(raw):
-                raise ctypes.WinError(ctypes.get_last_error())
-            raw = ctypes.create_string_buffer(size.value)
-        return Access.parse(raw.raw)
-
     @cache
     def asker() -> Asker:
         """Who runs this process."""
@@ -154,10 +139,13 @@ if sys.platform == "win32":
 
     def exposed(path: Path, rights: int) -> tuple[str, str] | None:
         """Who else has one of `rights`, by name, and what ends that; None: nobody, or no file."""
-        try:
-            access = read_access(path)
-        except OSError:
-            return None
+        raw, size = ctypes.create_string_buffer(0), wintypes.DWORD()
+        read = _advapi32.GetFileSecurityW
+        while not read(str(path), _OWNER | _LIST, raw, len(raw), byref(size)):
+            if size.value <= len(raw):
+                return None
+            raw = ctypes.create_string_buffer(size.value)
+        access = Access.parse(raw.raw)
         account, strangers = others(access, asker(), rights)
         if not strangers:
             return None
