@@ -1,6 +1,5 @@
 """Where billing lines live: one package for each PSA, behind the protocol `Psa`."""
 
-from kisi.psa.foreign import foreign_change, when
 from kisi.psa.interface import (
     ProbeStep,
     Psa,
@@ -8,6 +7,8 @@ from kisi.psa.interface import (
     PsaCompany,
     PsaProduct,
     SupportsProbe,
+    foreign_change,
+    when,
     whole_lines,
 )
 

@@ -51,7 +51,6 @@ _NEAR = 0.75
 """From which share of the request limit on it is worth a warning."""
 _ANY = Filter("exist", "id")
 _RECURRING = Filter("eq", "contractType", records.RECURRING)
-_PATH = "ContractServiceAdjustments"
 _BUSY = "thread threshold"
 _ANOTHER_DAY = ("duplicate data", "approved and posted")
 """Refusals of a day that another day may not meet: it has an adjustment already, or is invoiced."""
@@ -190,7 +189,8 @@ class Autotask(Wire):
         if why:
             return _refused(f"The units stay at {agreed}: {why}")
         for number, day in enumerate(days):
-            result, other_day = self._adjust(service, contract, line.after - _on(service, day), day)
+            units = next((one.units for one in service.periods if one.start <= day <= one.end), 0)
+            result, other_day = self._adjust(service, contract, line.after - units, day)
             if not other_day or number == len(days) - 1:
                 break
         if result.status is WriteStatus.UNKNOWN:
@@ -212,7 +212,7 @@ class Autotask(Wire):
         asked = f"kisi asked Autotask to change service {service.service} of contract {contract} "
         asked += f"by {change:+} units from {day} on"
         try:
-            answer = self.post(_PATH, body)
+            answer = self.send("POST", "ContractServiceAdjustments", body)
         except TransportError as error:
             return not_answered(error, f"{asked}: {error.message} {error.remedy}"), False
         except PsaError as error:  # the look at the request limit was refused: it was not sent
@@ -265,11 +265,6 @@ class Autotask(Wire):
 def _ids(texts: Iterable[str], field: str = "id") -> Filter:
     """The condition that a record has one of these ids; what cannot be an id is none."""
     return Filter("in", field, [*ids_of(texts)])
-
-
-def _on(service: Service, day: date) -> int:
-    """The units on a day, in the running period or a later one."""
-    return next((one.units for one in service.periods if one.start <= day <= one.end), 0)
 
 
 def _refused(why: str) -> WriteResult:

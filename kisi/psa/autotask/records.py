@@ -44,14 +44,6 @@ class Period(NamedTuple):
     """It is approved and posted: its invoice is made."""
 
 
-def read_period(row: Row) -> Period:
-    """One `ContractServiceUnits` record."""
-    start, end, units = day(row, "startDate"), day(row, "endDate"), whole(row, "units")
-    if start is None or end is None or end < start or units < 0:
-        raise ValueError(f"a period has {units} units from {start} to {end}")
-    return Period(start, end, units, posted=day(row, "approveAndPostDate") is not None)
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service of a contract, with its periods that are not over, in order."""
@@ -80,11 +72,6 @@ class Service:
         current, following = self.current(today), self.following(today)
         last = (current or following) if effective is Effective.DAY else (following or current)
         return last.units if last else 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it neither bills nor will: it is ready for a first quantity."""
-        return self.last is None and not any(period.units for period in self.periods)
 
 
 def read_service(row: Row) -> Service:
@@ -118,7 +105,8 @@ def service_line(service: Service, ref: AgreementRef, today: date, effective: Ef
         pending=pending,
         unit_price=service.price,
         starts=following.start if following and not current else None,
-        empty=service.is_empty,
+        # It neither bills nor will: it is ready for a first quantity.
+        empty=service.last is None and not any(period.units for period in service.periods),
         cancelled=over.end + timedelta(days=1) if over else None,
     )
 
@@ -223,7 +211,11 @@ def with_periods(
     """Services with their period rows; of those that are over, only the latest is known."""
     periods: dict[int, list[Period]] = {}
     for row in units:
-        periods.setdefault(whole(row, "contractServiceID"), []).append(read_period(row))
+        start, end, count = day(row, "startDate"), day(row, "endDate"), whole(row, "units")
+        if start is None or end is None or end < start or count < 0:
+            raise ValueError(f"a period has {count} units from {start} to {end}")
+        period = Period(start, end, count, posted=day(row, "approveAndPostDate") is not None)
+        periods.setdefault(whole(row, "contractServiceID"), []).append(period)
     found = []
     for one in services:
         mine = sorted(periods.get(one.id, ()))

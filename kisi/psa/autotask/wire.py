@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from kisi.psa.autotask.records import folded
 from kisi.psa.http import HttpPsa
 from kisi.psa.records import Row, whole
 from kisi.redaction import REDACTOR, remote_words
-from kisi.transport import Answer, Client, Retry
+from kisi.transport import Answer, Retry
 
 LOG = logging.getLogger("kisi.psa.autotask")
 Read = TypeVar("Read")
@@ -113,10 +113,6 @@ class Wire(HttpPsa):
         """In the billing time zone, once a run has named it."""
         self._lock = threading.Lock()
 
-    def post(self, path: str, body: Mapping[str, object]) -> Answer:
-        """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
-        return self._send("POST", path, body, Retry.NEVER)
-
     def query(self, entity: Entity, read: Callable[[Row], Read], *filters: Filter) -> list[Read]:
         """As `rows`, each made a value by a reader of `records`."""
         rows = self.rows(entity, *filters)
@@ -180,7 +176,7 @@ class Wire(HttpPsa):
 
     def _ask(self, method: str, path: str, body: object, what: str) -> Answer:
         """The answer to a read; inside `reading`."""
-        answer = self._send(method, path, body, Retry.READ)
+        answer = self.send(method, path, body, Retry.READ)
         if answer.status == HTTPStatus.OK:
             return answer
         said = f"{self.label}: asked for its {what}, Autotask answered {sentence(answer)}"
@@ -190,14 +186,8 @@ class Wire(HttpPsa):
         error.guard = "login" if answer.status == HTTPStatus.UNAUTHORIZED else ""
         raise error
 
-    def _send(self, method: str, path: str, body: object, retry: Retry) -> Answer:
-        client = self._connected()
-        self._wait()
-        # A path from the root is that of a next page; others are of the API's version.
-        full = path if path.startswith("/") else f"{urlsplit(self._root).path}/v1.0/{path}"
-        return client.send(method, full, json=body, retry=retry)
-
-    def _connected(self) -> Client:
+    def send(self, method: str, path: str, body: object, retry: Retry = Retry.NEVER) -> Answer:
+        """Sends a request, a write exactly once; the answer, whatever it is, or an error."""
         with self._lock:
             if self.client is None:
                 self._root = self._settings.zone or self._look_up_zone()
@@ -209,7 +199,10 @@ class Wire(HttpPsa):
                 }
                 host = f"{parts.scheme}://{parts.netloc}"
                 self.client = self._client_for(host, headers=headers)
-            return self.client
+        self._wait()
+        # A path from the root is that of a next page; others are of the API's version.
+        full = path if path.startswith("/") else f"{urlsplit(self._root).path}/v1.0/{path}"
+        return self.client.send(method, full, json=body, retry=retry)
 
     def _look_up_zone(self) -> str:
         """Asks, without a secret, where the user's database is."""

@@ -8,6 +8,11 @@ data changes in between.
 A gateway may serve fewer records a page than `pageSize` asks for, so `Link: rel="next"` decides
 where a list ends. ConnectWise always sends that header; where something took it out, a list goes on
 to an empty page, unless it has all the ids that were asked for.
+
+Three kinds of body refuse: `{"code", "message", "errors": [{"code", "message", "field"}]}` mostly
+(`ErrorResponseMessage` of ConnectWise's OpenAPI document), `{"error", "message"}` for a rate limit
+(its Developer Guide, https://developer.connectwise.com/Products/ConnectWise_PSA), and whatever a
+proxy in front of it sends: Cloudflare's HTML pages, plain text, nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +24,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
+from http.client import responses
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from kisi.errors import AccessRefused, ConfigError, PsaError
-from kisi.psa.connectwise import ConnectWiseSettings, errors
+from kisi.errors import AccessRefused, BadAnswer, ConfigError, PsaError
+from kisi.psa.connectwise import ConnectWiseSettings
 from kisi.psa.http import HttpPsa
 from kisi.psa.records import Row, part, shown, whole
+from kisi.redaction import NOT_QUOTED, REDACTOR, remote_text, remote_words
 from kisi.transport import Answer, Client, Retry
 
 
@@ -86,6 +94,12 @@ LONGEST_URL = 1745
 _FORWARD_ONLY = {"pagination-type": "forward-only"}
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^<>]*?\brel\s*=\s*"?[^"<>,;]*\bnext\b', re.IGNORECASE)
 
+_LONGEST = 300
+"""Characters of remote text that a sentence may hold."""
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_REQUEST_ID = re.compile(r"[^A-Za-z0-9._:-]")
+_LOGIN_CODES = frozenset({"unauthorized", "usernotauthenticated"})
+
 
 @dataclass(frozen=True, slots=True)
 class Among:
@@ -144,7 +158,7 @@ class Wire(HttpPsa):
     def send(self, method: str, path: str, body: object) -> Answer:
         """Sends one write exactly once; the answer, whatever it is, or a `TransportError`."""
         answer = self.client.send(method, path, json=body, retry=Retry.NEVER)
-        ident = errors.request_id(answer) or "-"
+        ident = request_id(answer) or "-"
         LOG.info("%s %s: %d, request id %s", method, path, answer.status, ident)
         return answer
 
@@ -165,11 +179,11 @@ class Wire(HttpPsa):
         path = path or collection.path
         with self.reading(collection.noun):
             answer = self.client.send("GET", path, params=params, headers=headers, retry=Retry.READ)
-        if ident := errors.request_id(answer):
+        if ident := request_id(answer):
             LOG.debug("GET %s: request id %s", path, ident)
         if answer.status == HTTPStatus.OK:
             return answer
-        refusal = errors.read_refusal(answer)
+        refusal = read_refusal(answer)
         if may_lack and answer.status == HTTPStatus.NOT_FOUND and refusal.code:
             return answer
         raise self._refused(collection, refusal)
@@ -252,7 +266,7 @@ class Wire(HttpPsa):
                     among.prove(row)
         return records
 
-    def _refused(self, collection: Collection, refusal: errors.Refusal) -> PsaError:
+    def _refused(self, collection: Collection, refusal: Refusal) -> PsaError:
         is_login = refusal.of_login and not refusal.of_permission
         said = f"kisi could not read the {collection.noun} of psa.{self.name}"
         said += ": the login was refused. " if is_login else ". "
@@ -261,7 +275,7 @@ class Wire(HttpPsa):
         if refusal.of_permission:
             remedy = f"Give the security role of the API member the right {collection.right}."
         elif is_login:
-            remedy = errors.login_remedy(self.name, refusal)
+            remedy = login_remedy(self.name, refusal)
         elif refusal.status == HTTPStatus.NOT_FOUND and not collection.nested:
             said += " ConnectWise's cloud answers so also where the login is wrong."
             remedy = f"Check url, company, public_key and private_key of [psa.{self.name}]."
@@ -289,3 +303,113 @@ def _page_number(following: str) -> dict[str, str]:
     counts = {name.lower(): values[-1] for name, values in query.items()}
     number = "" if "pageid" in counts else counts.get("page", "")
     return {"page": number} if number.isdecimal() else {}
+
+
+# --- what ConnectWise says when it refuses --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is not the success that was asked for."""
+
+    status: int
+    code: str
+    """ConnectWise's own code (`InvalidObject`, `Security`, ...); empty if there is none."""
+    message: str
+    """All that the body says, on one line; may be empty."""
+    request_id: str
+
+    @property
+    def of_login(self) -> bool:
+        """Whether it refuses our credentials (or our host), so that nothing else can succeed.
+
+        A 403 that speaks of a permission concerns one kind of action or record; any other 403
+        (`SSL is required.`, a missing or disabled clientId, a firewall) concerns every request.
+        """
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            return True
+        words = {self.code.lower(), self.message.lower()}
+        return bool(words & _LOGIN_CODES) or (
+            self.status == HTTPStatus.FORBIDDEN and not self.of_permission
+        )
+
+    @property
+    def of_permission(self) -> bool:
+        """Whether the security role of the API member lacks a right."""
+        return self.status == HTTPStatus.FORBIDDEN and "permission" in self.message.lower()
+
+    @property
+    def of_invoiced_period(self) -> bool:
+        """Whether an effective date was refused because its period is invoiced already.
+
+        ConnectWise has no code for it, only a sentence: `Since this period has already been
+        invoiced there will not be an invoice generated for additional products ...`.
+        """
+        return "already been invoiced" in self.message.lower()
+
+    @property
+    def sentence(self) -> str:
+        """The end of a sentence: `400 InvalidObject: addition object is invalid: ....`."""
+        # Cloudflare's own statuses (520 to 526) have no phrase.
+        code = self.code if REDACTOR.quotes else ""
+        spelled = f"{self.status} {code or responses.get(self.status, '')}".rstrip()
+        if said := remote_words(self.message, len(self.message)):
+            spelled += f": {said if len(said) <= _LONGEST else said[: _LONGEST - 3] + '...'}"
+        return spelled if spelled.endswith((".", "!", "?")) else spelled + "."
+
+    @property
+    def support(self) -> str:
+        """Where ConnectWise's support can look the request up; empty if it named no id."""
+        return f" ConnectWise's request id: {self.request_id}." if self.request_id else ""
+
+
+def read_refusal(answer: Answer) -> Refusal:
+    """Reads any answer as a refusal; never fails, whatever the body is."""
+    code, message = "", answer.opening()
+    try:
+        body = answer.json()
+    except BadAnswer:
+        if "<" in message:
+            title = _TITLE.search(message)
+            message = f"a web page, {title[1].strip()!r}" if title else "a web page"
+    else:
+        if isinstance(body, dict):
+            code, message = str(body.get("code") or body.get("error") or ""), _from_body(body)
+        elif not body:
+            message = ""
+    said = " ".join(REDACTOR.redact(message).split())
+    return Refusal(answer.status, remote_text(code, 60), said, request_id(answer))
+
+
+def request_id(answer: Answer) -> str:
+    """ConnectWise's id of the request (`x-cw-request-id`), safe for a log line; may be empty."""
+    if (said := answer.header("x-cw-request-id", 200)) == NOT_QUOTED:
+        return ""
+    # without what stood between them, letters could be a secret again
+    return remote_text(_REQUEST_ID.sub("", said), 64)
+
+
+def login_remedy(name: str, refusal: Refusal) -> str:
+    """What to do when ConnectWise refused the login or the host."""
+    if "ssl" in refusal.message.lower():
+        return f"Put the API's host into url of [psa.{name}]: https://api-..."
+    if refusal.status == HTTPStatus.FORBIDDEN:
+        return (
+            f"Check client_id of [psa.{name}]: it must be an active clientId of your own from"
+            " developer.connectwise.com. If it is, a firewall in front of ConnectWise refused kisi."
+        )
+    return (
+        f"Check company, public_key, private_key and client_id of [psa.{name}], and that the API"
+        " member is active."
+    )
+
+
+def _from_body(body: dict[str, Any]) -> str:
+    """The message, and each entry of `errors` with its field unless the entry names it."""
+    details, errors = [], body.get("errors")
+    for one in errors if isinstance(errors, list) else ():
+        if isinstance(one, dict):
+            said, field = str(one.get("message") or one.get("code") or ""), one.get("field")
+            details.append(f"{said} ({field})" if field and str(field) not in said else said)
+    message = str(body.get("message") or "").rstrip(" :")
+    return ": ".join(filter(None, (message, "; ".join(details))))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kisi.psa.connectwise.errors import read_refusal, request_id
+from kisi.psa.connectwise.wire import read_refusal, request_id
 from kisi.redaction import Redactor
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT
@@ -107,7 +107,7 @@ def secret(monkeypatch):
     """The process's redactor knows it, for this test."""
     redactor = Redactor()
     redactor.add(SECRET)
-    for module in ("kisi.redaction", "kisi.psa.connectwise.errors", "kisi.transport.answer"):
+    for module in ("kisi.redaction", "kisi.psa.connectwise.wire", "kisi.transport.answer"):
         monkeypatch.setattr(f"{module}.REDACTOR", redactor)
     return SECRET
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kisi.errors import AnswerLost, BadAnswer, NotSent, Untrusted
 from kisi.model import WriteStatus
-from kisi.psa.connectwise.write import classify
+from kisi.psa.connectwise.adapter import classify
 from kisi.psa.http import DEFAULT_WAIT
 from kisi.transport import Answer
 from tests.unit.psa.connectwise.conftest import INVOICED, NO_RIGHT, addition_row, planned
