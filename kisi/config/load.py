@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -290,9 +290,7 @@ class Config:
 
     def references(self) -> Iterator[SecretReference]:
         """Where each secret is that kisi.toml names, or leaves to its default."""
-        holders = [one.secrets(name) for name, one in (*self.sources.items(), *self.psa.items())]
-        for secrets in (*holders, self.notify.secrets()):
-            yield from map(SecretReference.parse, secrets.values())
+        return (SecretReference.parse(x) for _, each in _secrets(self) for x in each.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +350,7 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         guards=GuardRules(**guards.model_dump()),
         outlook=OutlookRules(**outlook.model_dump()),
         notify=notify,
-        invoices=reader.invoices(tables["invoices"]),
+        invoices=reader.named("invoices", tables["invoices"], lambda *_: Invoice),
     )
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
     names = tuple(tables["sources"]), tuple(tables["psa"])
@@ -376,52 +374,53 @@ class _Reader:
                 f"[{table}.NAME]: There is none; kisi needs one at least, with a kind of "
                 f"{listed(kinds)}."
             )
-        read = {name: self._section((table, name), data[name], kinds) for name in data}
-        return {name: section for name, section in read.items() if section is not None}
+        return self.named(table, data, lambda name, keys: self._kind(name, keys.get("kind"), kinds))
 
-    def invoices(self, data: Mapping[str, Any]) -> dict[str, Invoice]:
-        read = {
-            name: self._checked(Invoice, settings, ("invoices", name))
-            for name, settings in data.items()
-            if self._is_named(("invoices", name), settings)
-        }
-        return {name: invoice for name, invoice in read.items() if invoice is not None}
+    def named(
+        self,
+        table: str,
+        data: Mapping[str, Any],
+        model_of: Callable[[tuple[str, str], Mapping[str, Any]], type[Model] | None],
+    ) -> dict[str, Model]:
+        """The tables `[table.NAME]` that are right, each as its model."""
+        found: dict[str, Model] = {}
+        for name, settings in data.items():
+            if not isinstance(settings, dict):
+                self.problems.append(
+                    f"{place((table,), name)}: Each of these needs a name of its own: "
+                    f"write [{table}.NAME] above its keys."
+                )
+                continue
+            where = (table, name)
+            if not _SECTION_NAME.fullmatch(name):
+                self.problems.append(
+                    f"{place(where)}: The name may hold letters from A to Z, digits, - and _ only."
+                )
+            if model := model_of(where, settings):
+                checked, problems = check_table(model, settings, where, self._base)
+                self.problems += problems
+                found |= {} if checked is None else {name: checked}
+        return found
 
-    def _is_named(self, name: tuple[str, str], settings: object) -> bool:
-        if not isinstance(settings, dict):
-            self.problems.append(
-                f"{place(name[:1], name[1])}: Each of these needs a name of its own: "
-                f"write [{name[0]}.NAME] above its keys."
-            )
-            return False
-        if not _SECTION_NAME.fullmatch(name[1]):
-            self.problems.append(
-                f"{place(name)}: The name may hold letters from A to Z, digits, - and _ only."
-            )
-        return True
+    def _kind(self, name: tuple[str, str], kind: object, kinds: Kinds) -> type[Section] | None:
+        if isinstance(kind, str) and kind in kinds:
+            if kinds[kind].global_tenant_ids:
+                self.global_sources.add(name[1])
+            return kinds[kind]
+        if isinstance(kind, str):
+            problem = f'Unknown kind "{shorten(kind)}"; {did_you_mean(kind, kinds)}'
+        else:
+            problem = "This key is missing" if kind is None else "This must be text in quotes"
+            problem += f"; use one of {listed(kinds)}."
+        self.problems.append(f"{place(name, 'kind')}: {problem}")
+        return None
 
-    def _checked(
-        self, model: type[Model], settings: Mapping[str, Any], name: tuple[str, str]
-    ) -> Model | None:
-        checked, problems = check_table(model, settings, name, self._base)
-        self.problems += problems
-        return checked
 
-    def _section(self, name: tuple[str, str], settings: Any, kinds: Kinds) -> Section | None:  # noqa: ANN401 - whatever TOML holds
-        if not self._is_named(name, settings):
-            return None
-        kind = settings.get("kind")
-        if not isinstance(kind, str) or kind not in kinds:
-            if isinstance(kind, str):
-                problem = f'Unknown kind "{shorten(kind)}"; {did_you_mean(kind, kinds)}'
-            else:
-                problem = "This key is missing" if kind is None else "This must be text in quotes"
-                problem += f"; use one of {listed(kinds)}."
-            self.problems.append(f"{place(name, 'kind')}: {problem}")
-            return None
-        if kinds[kind].global_tenant_ids:
-            self.global_sources.add(name[1])
-        return self._checked(kinds[kind], settings, name)
+def _secrets(config: Config) -> Iterator[tuple[tuple[str, str], Mapping[str, str]]]:
+    """The references of each section that has secrets, by field, under its key in `Secrets`."""
+    for table, sections in (("sources", config.sources), ("psa", config.psa)):
+        yield from (((table, name), one.secrets(name)) for name, one in sections.items())
+    yield ("notify", ""), config.notify.secrets("")
 
 
 def resolve_all(config: Config) -> Secrets:
@@ -429,17 +428,12 @@ def resolve_all(config: Config) -> Secrets:
 
     Each is `kisi.toml: [sources.hq] password: Sentence.`
     """
-    holders: list[tuple[str, str, Section | Notify]] = [
-        *(("sources", name, section) for name, section in config.sources.items()),
-        *(("psa", name, section) for name, section in config.psa.items()),
-        ("notify", "", config.notify),
-    ]
     problems: list[str] = []
     secrets: dict[tuple[str, str], dict[str, str]] = {}
-    for table, name, holder in holders:
-        found = secrets[table, name] = {}
-        where = f"{config.path.name}: [{f'{table}.{name}' if name else table}]"
-        for field, reference in holder.secrets(name).items():
+    for key, references in _secrets(config):
+        found = secrets[key] = {}
+        where = f"{config.path.name}: {place(tuple(filter(None, key)))}"
+        for field, reference in references.items():
             hidden = not field.endswith(_LOGIN_NAME)
             try:
                 found[field] = resolve(reference, base=config.path.parent, hidden=hidden)

@@ -149,8 +149,14 @@ def read_table(
     """
     checked, problems = check_table(model, data, table, base, where)
     if checked is None:
-        lenient = _with_empty_values(model)
-        right = _right_part(data, [error["loc"] for error in _validated(model, data, base)[1]])
+        lenient, right = _with_empty_values(model), dict[Any, Any](data)
+        wrong = [loc for error in _validated(model, data, base)[1] if (loc := error["loc"])]
+        for key in {loc[0] for loc in wrong} & right.keys():
+            entries = {loc[1] if len(loc) > 1 else None for loc in wrong if loc[0] == key}
+            value = right.pop(key)
+            if isinstance(value, list):
+                kept = [each for place, each in enumerate(value) if place not in entries]
+                right |= {key: kept} if kept and None not in entries else {}
         checked = _validated(lenient, right, base)[0] or lenient()
     return checked, problems
 
@@ -222,17 +228,6 @@ def _with_empty_values(model: type[Model]) -> type[Model]:
     return cast("type[Model]", create_model(model.__name__, __base__=model, **fields))
 
 
-def _right_part(data: Mapping[str, Any], wrong: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
-    right: dict[Any, Any] = dict(data)
-    for key in {loc[0] for loc in wrong if loc} & right.keys():
-        entries = {loc[1] if len(loc) > 1 else None for loc in wrong if loc[0] == key}
-        value = right.pop(key)
-        if isinstance(value, list):
-            kept = [each for place, each in enumerate(value) if place not in entries]
-            right |= {key: kept} if kept and None not in entries else {}
-    return right
-
-
 def _problem(
     model: type[BaseModel], error: ErrorDetails, table: tuple[str, ...], where: Where
 ) -> str:
@@ -240,10 +235,17 @@ def _problem(
     steps = [step for step in location if isinstance(step, str)] or [""]
     entries = [f"entry {step + 1}" for step in location if isinstance(step, int)]
     *inner, key = steps
-    owner = _model_at(model, inner)
+    owner: type[BaseModel] | None = model
+    for step in inner:
+        field = owner.model_fields.get(step) if owner else None
+        kind = field.annotation if field else None
+        kinds = get_args(kind) if get_origin(kind) in {Union, UnionType, tuple} else (kind,)
+        owner = next((x for x in kinds if isinstance(x, type) and issubclass(x, BaseModel)), None)
     told = ", ".join([where(steps), *entries])
     if owner is not None and key in secret_fields(owner):
-        return f"{told}: {_about_secret(table, key)}"
+        default = default_reference(table[-1], key) if table[:1] != ("notify",) else ""
+        leave_out = f" Leave the key out to use {default.removeprefix('env:')}." if default else ""
+        return f"{told}: A secret is given by reference, never by value: write {FORMS}.{leave_out}"
     known = owner.model_fields if owner else {}
     if error["type"] == "extra_forbidden":
         return f"{told}: Unknown key; {did_you_mean(key, known)}"
@@ -281,19 +283,3 @@ def _about_value(error: ErrorDetails) -> str:
     if limit := _LIMITS.get(kind):
         return limit.format(**context)
     return _sentence(error["msg"])
-
-
-def _about_secret(table: tuple[str, ...], key: str) -> str:
-    default = default_reference(table[-1], key) if table[:1] != ("notify",) else ""
-    leave_out = f" Leave the key out to use {default.removeprefix('env:')}." if default else ""
-    return f"A secret is given by reference, never by value: write {FORMS}.{leave_out}"
-
-
-def _model_at(model: type[BaseModel], steps: list[str]) -> type[BaseModel] | None:
-    found: type[BaseModel] | None = model
-    for step in steps:
-        field = found.model_fields.get(step) if found else None
-        kind = field.annotation if field else None
-        kinds = get_args(kind) if get_origin(kind) in {Union, UnionType, tuple} else (kind,)
-        found = next((x for x in kinds if isinstance(x, type) and issubclass(x, BaseModel)), None)
-    return found

@@ -357,26 +357,23 @@ def _find_columns(heading_line: Row, columns: Columns, said: Collection[str]) ->
             "it has a quantity column and a device column, so a row may be one device or many",
             remedy='Set the one that must not be used to "" in the source\'s `columns`.',
         )
-    missing = sorted(_required(columns, devices="device" in found) - found.keys() - set(said))
+    # Without these it is the wrong report: its form's own columns, and those set by hand.
+    own, by_hand = {"quantity"}, {"status", "license_type", "category"}
+    if "device" in found:
+        own = {"device", "operating_system"}
+        by_hand = {"status", "license_type", "device_id", "since"}
+    needed = (name for name in own | (by_hand & columns.model_fields_set) if getattr(columns, name))
+    missing = sorted({*_SAID, *needed} - found.keys() - set(said))
     if missing:
         names = " and ".join(f"{name} ({shown(getattr(columns, name))})" for name in missing)
-        own = ", ".join(map(shown, heading_line.cells[:20]))
+        headings = [shown(heading) for heading in heading_line.cells[:20]]
         raise refusal(
             file,
-            f"it has no column {names}; its headings are {own}",
+            f"it has no column {names}; its headings are {', '.join(headings)}",
             remedy="Name the report's own headings in the source's `columns` in kisi.toml."
             + (_OF_ONE if {*_SAID} & {*missing} else ""),
         )
     return found
-
-
-def _required(columns: Columns, *, devices: bool) -> set[str]:
-    """Columns without which a report is the wrong one: its form's own, and those set by hand."""
-    own = {"device", "operating_system"} if devices else {"quantity"}
-    by_hand = {"status", "license_type"}
-    by_hand |= {"device_id", "since"} if devices else {"category"}
-    needed = own | (by_hand & columns.model_fields_set)
-    return {"company", "application", *(name for name in needed if getattr(columns, name))}
 
 
 def _record(location: Location, cells: Mapping[str, str], settings: HubSettings) -> Record:
