@@ -33,7 +33,6 @@ from kisi.model import (
     Agreement,
     AgreementRef,
     Company,
-    CompanyPlan,
     Hold,
     Line,
     LineSlot,
@@ -126,10 +125,15 @@ class _Run:
         self.plan = plan
         self.context = context
         self.clients = [
-            (company, [_Change(company.company, _settled(line)) for line in company.lines])
+            (company, [_Change(company.company, line) for line in company.lines])
             for company in plan.companies
         ]
         self.changes = [change for _, changes in self.clients for change in changes]
+        for change in self.changes:  # of what needs no request
+            if change.line.hold is not None:
+                change.line = replace(change.line, outcome=Outcome.HELD)
+            elif not change.line.changes:
+                change.line = replace(change.line, outcome=Outcome.UNCHANGED)
         self.closed: dict[str, str] = {}
         """Why nothing more is sent to a PSA, by its name."""
         self.begun: set[AgreementRef] = set()
@@ -146,37 +150,32 @@ class _Run:
         self.todo.update(change.line.psa for change in todo)
         self._phase([change for change in todo if change.line.delta < 0])
         rises = [change for change in todo if change.line.delta >= 0]
-        standing = self._standing()
-        for change in rises:
-            change.waits_for = self._awaited(change.line, standing)
+        self._let_wait(rises)
         self._phase(rises)
-        plan = replace(self.plan, companies=tuple(self._companies()))
-        interrupted = self.context.stop.is_set() and not self.broken
-        return ApplyResult(plan, interrupted, tuple(self.foreign), next(iter(self.broken), None))
-
-    def _companies(self) -> Iterable[CompanyPlan]:
+        companies = []
         for company, changes in self.clients:
             lines = tuple(change.line for change in changes)
             doubled = company.status is Status.READY and any(line.hold for line in lines)
             status = Status.HELD if doubled else company.status
-            yield replace(company, lines=lines, status=status)
+            companies.append(replace(company, lines=lines, status=status))
+        plan = replace(self.plan, companies=tuple(companies))
+        interrupted = self.context.stop.is_set() and not self.broken
+        return ApplyResult(plan, interrupted, tuple(self.foreign), next(iter(self.broken), None))
 
-    def _standing(self) -> dict[LineSlot, str]:
-        """Between the phases: each line, in words if its PSA does not show it down; else empty."""
+    def _let_wait(self, rises: Iterable[_Change]) -> None:
+        """Between the phases: finds the rises that wait for a line that its PSA shows not down."""
         standing: dict[LineSlot, str] = {}
         for change in self.changes:
             line = change.line
             down = not line.changes or line.outcome is Outcome.APPLIED  # no rise is written yet
             words = f"{line.application} of {change.client.name} on agreement {line.agreement}"
             standing[line.slot] = standing.get(line.slot) or ("" if down else words)
-        return standing
-
-    def _awaited(self, rise: PlannedLine, standing: Mapping[LineSlot, str]) -> str:
-        for slot in sorted(self.plan.arrangement.waits.get(rise.slot, ())):
-            unknown = f"product {slot.product} on agreement {slot.agreement}, not in this run,"
-            if words := standing.get(slot, unknown):
-                return f"{words} could not be brought down first"
-        return ""
+        for rise in rises:
+            for slot in sorted(self.plan.arrangement.waits.get(rise.line.slot, ())):
+                unknown = f"product {slot.product} on agreement {slot.agreement}, not in this run,"
+                if words := standing.get(slot, unknown):
+                    rise.waits_for = f"{words} could not be brought down first"
+                    break
 
     def _phase(self, changes: Iterable[_Change]) -> None:
         """Writes these changes, every PSA's at once, with as many workers as each can take."""
@@ -217,11 +216,8 @@ class _Run:
         recheck = _Recheck(ref, changes, context)
         answered: list[tuple[_Change, Operation, WriteOutcome]] = []
         for change in changes:
-            unsent = self._unsent(change, recheck)
-            operation = None if unsent else self._intend(change)
-            if unsent:
-                change.line = unsent
-            elif operation:
+            operation = self._intend(change, recheck)
+            if operation:
                 outcome = self._write(change.line, operation, writer)
                 if outcome.outcome is Outcome.APPLIED and not outcome.shown:
                     answered.append((change, operation, outcome))
@@ -237,13 +233,14 @@ class _Run:
         for (change, operation, _), outcome in zip(answered, outcomes, strict=True):
             self._finish(change, operation, outcome)
 
-    def _unsent(self, change: _Change, recheck: _Recheck) -> PlannedLine | None:
-        """The line with the reason why it is not written, or None."""
-        line = change.line
+    def _intend(self, change: _Change, recheck: _Recheck) -> Operation | None:
+        """Commits that a line is about to be written; None if it is not, and the line says why."""
+        line, context = change.line, self.context
         # Before the intent: during the wait that a rate limit asks for, a signal may end the run.
-        in_time = self.context.waited(self.context.psas[line.psa].busy_for())
-        if self.context.stop.is_set():
-            return replace(line, detail="not tried: the run was stopped")
+        in_time = context.waited(context.psas[line.psa].busy_for())
+        if context.stop.is_set():
+            change.line = replace(line, detail="not tried: the run was stopped")
+            return None
         why = self.closed.get(line.psa) or change.waits_for
         if not in_time:
             why = _TOO_LATE
@@ -251,16 +248,14 @@ class _Run:
             why = why or recheck.obstacle(line)
         except Exception as error:  # noqa: BLE001 - whatever it is, other lines are written
             why = f"the agreement could not be read again: {self._explain(line.psa, error)}"
-        detail = REDACTOR.redact(f"not sent: {why}")  # remote text is in it
-        return replace(line, outcome=Outcome.FAILED, detail=detail) if why else None
-
-    def _intend(self, change: _Change) -> Operation | None:
-        """Commits that a line is about to be written; None if the journal failed."""
-        journal, now = self.context.journal, self.context.clock.now()
+        if why:
+            detail = REDACTOR.redact(f"not sent: {why}")  # remote text is in it
+            change.line = replace(line, outcome=Outcome.FAILED, detail=detail)
+            return None
         try:
-            return journal.intent(self.context.run, now, change.line, change.client)
+            return context.journal.intent(context.run, context.clock.now(), line, change.client)
         except StateError as error:
-            change.line = replace(change.line, detail="not tried: the journal failed")
+            change.line = replace(line, detail="not tried: the journal failed")
             self._stop_run(error)
             return None
 
@@ -297,16 +292,22 @@ class _Run:
         One that cannot be stored is printed, and ends the run.
         """
         context, detail = self.context, REDACTOR.redact(outcome.detail)  # remote text is in it
-        outcome = replace(outcome, detail=detail)
-        _log(change, outcome)
+        outcome, line = replace(outcome, detail=detail), change.line
+        LOG.info(
+            "%s, agreement %s, product %s: %s -> %s %s%s%s",
+            *(change.client.name, line.agreement, line.product),
+            *("new" if line.before is None else line.before, line.after, outcome.outcome),
+            f" (request {outcome.request_id})" if outcome.request_id else "",
+            f": {detail}" if detail else "",
+        )
         try:
             context.journal.settle(operation, context.run, context.clock.now(), outcome)
         except StateError as error:
             context.emergency(emergency_line(operation, outcome))
             self._stop_run(error)
         hold = Hold("ambiguous", detail, _AMBIGUOUS, releasable=False) if outcome.doubles else None
-        line_id = outcome.line_id or change.line.line_id
-        told = replace(change.line, outcome=outcome.outcome, line_id=line_id, detail=detail)
+        line_id = outcome.line_id or line.line_id
+        told = replace(line, outcome=outcome.outcome, line_id=line_id, detail=detail)
         change.line = replace(told, hold=hold)
 
 
@@ -341,25 +342,3 @@ class _Recheck:
         if now - self._read_at > LONGEST_AGE:
             self._all, self._read_at = whole_lines(psa, self._ref, self._known), now
         return "" if self._all is None else obstacle(line, self._all, today)
-
-
-def _settled(line: PlannedLine) -> PlannedLine:
-    """The outcome of a line that needs no request."""
-    if line.hold is not None:
-        return replace(line, outcome=Outcome.HELD)
-    return line if line.changes else replace(line, outcome=Outcome.UNCHANGED)
-
-
-def _log(change: _Change, outcome: WriteOutcome) -> None:
-    line = change.line
-    LOG.info(
-        "%s, agreement %s, product %s: %s -> %s %s%s%s",
-        change.client.name,
-        line.agreement,
-        line.product,
-        "new" if line.before is None else line.before,
-        line.after,
-        outcome.outcome,
-        f" (request {outcome.request_id})" if outcome.request_id else "",
-        f": {outcome.detail}" if outcome.detail else "",
-    )

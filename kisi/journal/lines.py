@@ -198,15 +198,11 @@ class Lines(Runs):
                         values = (*where, quantity_text(quantity))
                         self._execute("INSERT INTO line_found VALUES (?, ?, ?)", *values)
                     if quantity is not None and terms is not None:
-                        self._record_terms(row["id"], at, self._as_counted(row["id"], terms))
-
-    def _as_counted(self, line: int, terms: Terms) -> Terms:
-        """What a PSA tells of a line, which knows no count policy: with that of the last proof."""
-        last = self._row(_LAST_TERMS, line)
-        if last is None:
-            return terms
-        before = loads(Terms, last["terms"], "the price of a line")
-        return replace(terms, policy=before.policy, begins=before.begins)
+                        told = terms  # a PSA knows no count policy: it is that of the last proof
+                        for last in self._rows(_LAST_TERMS, row["id"]):
+                            before = loads(Terms, last["terms"], "the price of a line")
+                            told = replace(terms, policy=before.policy, begins=before.begins)
+                        self._record_terms(row["id"], at, told)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
         """What these owned lines bill is as told; their quantity is not looked at."""
@@ -288,12 +284,9 @@ class Lines(Runs):
         """These lines are not kisi's any more; should they be again, their baseline starts anew."""
         with self._transaction():
             for line in lines:
-                self._execute(
-                    "UPDATE line SET owned = 0, reversal = NULL,"
-                    " baseline_after = coalesce(current, 0) WHERE line_id = ? AND client ="
-                    " (SELECT id FROM client WHERE psa = ? AND agreement = ?)",
-                    *(line.line_id, line.psa, line.agreement),
-                )
+                for row in self._rows(_OF_FACT, line.psa, line.agreement, line.line_id):
+                    begins = {"baseline_after": row["current"] or 0}
+                    self._update("line", row["id"], owned=0, reversal=None, **begins)
 
 
 def _stored(reversal: Reversal | None) -> str | None:

@@ -316,7 +316,7 @@ class _Run:
         else:
             plan = resolve(found, setup.psas, accepted)
             journal.record_plan(run, now(), plan)
-            applied = self._write(plan, found, rules, on_progress)
+            applied = self._write(plan, found, on_progress)
         at = now()
         record_outcome(journal, run, at, found, applied.plan, rules.today)
         if not any(client.unconfirmed for client in applied.plan.companies):
@@ -325,7 +325,7 @@ class _Run:
         journal.replace_latest(run, rules.now, Subject.TENANTS, {**memory.tenants, **names})
         journal.replace_latest(run, rules.now, Subject.KEYS, found.keys)
         if not self.scope:  # last: it delays nobody's billing
-            applied = self._with_unmapped_use(applied, rules, found.left_behind)
+            applied = self._with_unmapped_use(applied, found.left_behind)
         result = self._end(found, applied, accept, refused)
         if refused is not None:
             raise refused
@@ -348,9 +348,7 @@ class _Run:
                 "purpose: `kisi map billing CLIENT off`.",
             )
 
-    def _write(
-        self, plan: Plan, found: Reconciled, rules: Rules, on_progress: Progress | None
-    ) -> ApplyResult:
+    def _write(self, plan: Plan, found: Reconciled, on_progress: Progress | None) -> ApplyResult:
         """Writes what is not on hold; an intent or outcome that is not stored is a `StateError`."""
         limits = self.setup.limits
         context = ApplyContext(
@@ -359,7 +357,7 @@ class _Run:
             read_at=found.read_at,
             journal=self.journal,
             run=self.run,
-            today=rules.today,
+            today=self.rules.today,
             clock=self.setup.clock,
             pause=Clock(self.stop.requested).sleep,
             ends=limits.ends(math.inf),
@@ -376,13 +374,13 @@ class _Run:
         return applied
 
     def _with_unmapped_use(
-        self, applied: ApplyResult, rules: Rules, left_behind: tuple[Tenant, ...]
+        self, applied: ApplyResult, left_behind: tuple[Tenant, ...]
     ) -> ApplyResult:
         """With what the tenants use that no client has; without a mapping that was read before.
 
         Those that clients have `left_behind` are told only where they may be in use.
         """
-        plan, mapping = applied.plan, rules.mapping
+        plan, rules, mapping = applied.plan, self.rules, self.rules.mapping
         strangers, sources = (*plan.unmapped_tenants, *left_behind), self.setup.sources
         if not strangers or not mapping.companies or self.stop.requested.is_set():
             return applied

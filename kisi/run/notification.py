@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +18,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from kisi.config import Config
-from kisi.config.load import Notify
 from kisi.errors import ENDINGS, ConfigError, ExitCode, KisiError
 from kisi.json_text import FORMAT_VERSION, Json
 from kisi.model import Category, CompanyPlan, Finding, Level, PlannedLine
@@ -50,7 +49,7 @@ Said = tuple[bool, str]
 class RunNotification:
     """What is sent of one run, and where to."""
 
-    addresses: Mapping[str, str]
+    addresses: dict[str, str]
     """By their names in `Notify.secrets`; each may be missing."""
     scope: str
     on_message: OnMessage
@@ -121,25 +120,22 @@ def _held(client: CompanyPlan, line: PlannedLine) -> str:
 
 
 def _ask(url: str, below: str, document: Json | None) -> Said:
+    """Sends to `url`; `below` is put after its path, before a query."""
+    limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
+    method = "POST" if document else "GET"
     try:
-        status = _answer(url, below, document)
+        parts = urlsplit(url)
+        _hide(parts.path, parts.query, parts.password or "")
+        path = parts.path.rstrip("/") + below if below else parts.path
+        server, query = f"{parts.scheme}://{parts.netloc}", f"?{parts.query}" if parts.query else ""
+        client = Client(server, limits=limits, clock=Clock(), label="[notify]", hidden=True)
+        with closing(client):
+            status = client.send(method, path + query, json=document).status
     except (KisiError, ValueError) as error:  # an address may be none at all
         said = error.message if isinstance(error, KisiError) else "its address is not usable."
         return False, REDACTOR.redact(f"could not be told: {said}")
     # not a redirect: nothing is sent to where it points
     return 200 <= status < 300, f"answered {status}."
-
-
-def _answer(url: str, below: str, document: Json | None) -> int:
-    """Sends to `url`; `below` is put after its path, before a query."""
-    parts = urlsplit(url)
-    _hide(parts.path, parts.query, parts.password or "")
-    path = parts.path.rstrip("/") + below if below else parts.path
-    limits = Limits(connect=SECONDS / 2, read=SECONDS, call=SECONDS, attempts=1)
-    server, query = f"{parts.scheme}://{parts.netloc}", f"?{parts.query}" if parts.query else ""
-    client = Client(server, limits=limits, clock=Clock(), label="[notify]", hidden=True)
-    with closing(client):
-        return client.send("POST" if document else "GET", path + query, json=document).status
 
 
 def _hide(*secrets: str) -> None:
@@ -199,10 +195,15 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
 
     The healthcheck watches the daily run: one over some clients must neither pass for it nor alarm.
     """
-    addresses, when = _addresses(config)
+    notification = RunNotification({}, scope, on_message)
+    with suppress(ConfigError):  # a broken kisi.toml has no addresses
+        settings = partial_config(config).config
+        notification.when = settings.notify.when
+        for name, reference in settings.notify.secrets().items():
+            with suppress(ConfigError):
+                notification.addresses[name] = resolve(reference, base=settings.base)
     if scope:
-        addresses.pop("healthcheck", None)
-    notification = RunNotification(addresses, scope, on_message, when=when)
+        notification.addresses.pop("healthcheck", None)
     try:
         yield notification
     except KisiError as error:
@@ -214,15 +215,3 @@ def notifying(config: Path | None, scope: str, on_message: OnMessage) -> Iterato
         raise
     result = notification.result
     notification.end(ExitCode.OK if result is None else result.exit_code)
-
-
-def _addresses(config: Path | None) -> tuple[dict[str, str], str]:
-    try:
-        settings = partial_config(config).config
-    except ConfigError:
-        return {}, Notify().when
-    found = {}
-    for name, reference in settings.notify.secrets().items():
-        with suppress(ConfigError):
-            found[name] = resolve(reference, base=settings.base)
-    return found, settings.notify.when

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -88,12 +88,10 @@ class Setup:
 
     def rules(self) -> Rules:
         """The rules as of now."""
-        now = self.clock.now()
-        today = now.astimezone(self.config.timezone).date()
-        mapping = self.mapping.on(today)
-        config = self.config
+        now, config = self.clock.now(), self.config
+        today = now.astimezone(config.timezone).date()
         known = (config.counting, config.guards, now, today, config.timezone, config.outlook)
-        return Rules(mapping, *known)
+        return Rules(self.mapping.on(today), *known)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""
@@ -114,7 +112,7 @@ def config_path(given: Path | None) -> Path:
         if place.exists():
             return place
     raise ConfigError(
-        "There is no kisi.toml: looked for " + " and ".join(str(place) for place in places) + ".",
+        f"There is no kisi.toml: looked for {' and '.join(map(str, places))}.",
         remedy="`kisi init` writes one; `--config FILE` names another place.",
     )
 
@@ -187,27 +185,24 @@ def opened(
             ) from error
         raise
     secrets = resolve_all(config)
-    clock, base = Clock(dropped), config.path.parent
+    clock = Clock(dropped)
     begins = clock.monotonic() + waits
     lasts = RUN_SECONDS if lasts is None else lasts
     limits = Limits(stop=dropped).lasting(lasts, begins)
     reading = limits.lasting(lasts * READING_SHARE, begins)
     sources: dict[str, UsageSource] = {}
     psas: dict[str, Psa] = {}
-    for name, section in config.sources.items():
-        kind, how = SOURCES[section.kind], {"base": base, "clock": clock, "limits": reading}
-        sources[name] = kind.open(name, section, secrets["sources", name], **how)
-    for name, section in config.psa.items():
-        kind, how = PSAS[section.kind], {"base": base, "clock": clock, "limits": limits}
-        psas[name] = kind.open(name, section, secrets["psa", name], **how)
-    digest = _digest(config)
-    try:
-        yield Setup(config, mapping, sources, psas, clock, digest, limits, reading)
-    finally:
-        for source in sources.values():
-            source.close()
-        for psa in psas.values():
-            psa.close()
+    how = {"base": config.path.parent, "clock": clock}
+    with ExitStack() as stack:
+        for name, one in config.sources.items():
+            kind, told = SOURCES[one.kind], secrets["sources", name]
+            sources[name] = kind.open(name, one, told, **how, limits=reading)
+            stack.callback(sources[name].close)
+        for name, one in config.psa.items():
+            kind, told = PSAS[one.kind], secrets["psa", name]
+            psas[name] = kind.open(name, one, told, **how, limits=limits)
+            stack.callback(psas[name].close)
+        yield Setup(config, mapping, sources, psas, clock, _digest(config), limits, reading)
 
 
 def _digest(config: Config) -> str:
