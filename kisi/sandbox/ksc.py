@@ -125,9 +125,10 @@ class Call:
     def keep(self, rows: list[Params], seconds: int) -> tuple[str, ResultSet]:
         """Keep rows for an iterator or accessor, twisted as the fault switches say."""
         kept = rows[: len(rows) - int(self.twists.get("cut", 0))]
+        count = min(len(rows), self.ksc.max_items) if self.ksc.counts_page else len(rows)
         result = ResultSet(
             rows=kept,
-            announced=int(self.twists.get("announced", len(rows))),
+            announced=int(self.twists.get("announced", count)),
             expires=self.ksc.world.now() + timedelta(seconds=seconds or _DEFAULT_LIFE),
             repeat_page=bool(self.twists.get("repeat_page")),
             dies_after=self.twists.get("dies_after"),
@@ -303,6 +304,7 @@ class Ksc(Vendor):
         eof: `last`: `bEOF` is true with the last page, as Kaspersky's samples expect; `more`: it
             is false then, as the page on GetNextItems says.
         max_items: The most rows of one page, whatever the client asks for.
+        counts_page: A list is announced with the length of its first page.
         ignore_vserver_header: Every session is one of the main server.
         version: `KLADMSRV_PRODUCT_FULL_VERSION`.
         version_id: `KLADMSRV_SERVER_VERSION_ID`.
@@ -320,6 +322,7 @@ class Ksc(Vendor):
         self.sessions = Sessions()
         self.eof = "last"
         self.max_items = 500
+        self.counts_page = False
         self.ignore_vserver_header = False
         self.version = "14.0.0.10902"
         self.version_id = 0x000E0000

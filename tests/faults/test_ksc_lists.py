@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kisi.sandbox.ksc_records import Device, container, encode, of_server
+from tests.e2e.conftest import Operator
 from tests.faults.conftest import Trial, trouble, warnings
 
 KEYS = "LicenseKeys.EnumKeys"
@@ -167,6 +168,64 @@ def test_a_list_without_its_last_page_is_no_number(
     assert paged.contoso.quantities == {paged.product: 6}
     assert paged.fabrikam.quantities == {paged.product: 4}
     paged.heals()
+
+
+@pytest.mark.parametrize(
+    ("size", "devices", "figure"),  # without a figure of the key, the size alone tells
+    [
+        (50, 60, True),
+        (50, 60, False),
+        (50, 52, True),
+        (50, 130, False),
+        (64, 65, False),
+        (30, 40, True),
+    ],
+)
+@pytest.mark.fault(
+    17,
+    injection="lists are announced with the length of the server's own page, and have more",
+    outcome="read to their end and billed whole, with a note",
+)
+def test_a_count_that_is_the_length_of_a_page_is_not_believed(
+    operator: Operator, size: int, devices: int, figure: bool
+):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=devices)
+    contoso.server.hides |= set() if figure else {"KLLIC_NHOSTS_ASCURRENT"}
+    operator.sandbox.ksc.max_items = size
+    operator.sandbox.ksc.counts_page = True
+
+    result = operator.sync()
+
+    assert (result.code, contoso.quantities) == (0, {product: devices}), result.err
+    notes = " ".join(result.company("Contoso")["notes"])
+    assert f"announced with {size} rows, which is one page of it, and has {devices}: all" in notes
+    operator.sandbox.ksc.counts_page = False
+    again = operator.sync()
+    assert (again.code, again.writes, contoso.quantities) == (0, [], {product: devices})
+    assert again.company("Contoso")["notes"] == []
+
+
+@pytest.mark.fault(
+    17,
+    injection="the same of the list of keys: the last of 60 is the one in use",
+    outcome="read to its end, billed, with a note",
+)
+def test_a_count_of_keys_that_is_the_length_of_a_page_is_not_believed(operator: Operator):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=6)
+    (used,) = contoso.server.keys
+    contoso.server.keys.clear()
+    for _ in range(59):
+        contoso.key("Something else", devices=[], kind="trial")
+    contoso.server.keys.append(used)
+    operator.sandbox.ksc.max_items = 50
+    operator.sandbox.ksc.counts_page = True
+
+    result = operator.sync()
+
+    assert (result.code, contoso.quantities) == (0, {product: 6}), result.err
+    assert "announced with 50 rows" in " ".join(result.company("Contoso")["notes"])
 
 
 # --- whole, and wrong -----------------------------------------------------------------------------

@@ -4,28 +4,34 @@ Keys and their hosts come from an iterator, which every `GetNextItems` moves eve
 lost: it is never repeated, a broken list is opened again, once, and then `Incomplete`. Devices come
 from an accessor that any part can be asked of. The flag `bEOF` is ignored: its page (KSC/14 a00511)
 and Kaspersky's own samples contradict each other.
-
-Their rows become kisi's own values (`parse_...`). Attributes without a value are left out of
-answers, so that every one is optional, except those without which a record could not be told from
-another: without these, and with a wrong type, a list is `Incomplete`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from kisi.counting import READ_ALL
 from kisi.counting.notes import SAME_ID
 from kisi.errors import Incomplete, LoginRefused, SourceError
 from kisi.model import Device, Key, KeyRow, Reading, Tenant
-from kisi.redaction import remote_name, remote_text
+from kisi.redaction import remote_text
 from kisi.sources import Select
-from kisi.sources.ksc.openapi import Denied, Params, ServerLabel, Session, Unavailable, Vanished
+from kisi.sources.ksc.openapi import Denied, Params, Session, Unavailable, Vanished
+from kisi.sources.ksc.records import (
+    HOST_FIELDS,
+    KEY_FIELDS,
+    KEY_HOST_FIELDS,
+    VirtualServer,
+    parse_device,
+    parse_key,
+    parse_key_row,
+)
 from kisi.transport import Retry
 
 _T = TypeVar("_T")
@@ -33,53 +39,8 @@ _LOG = logging.getLogger(__name__)
 _KEYS_A_CHUNK = 50  # what Kaspersky recommends for GetNextItems (KSC/14 a00511)
 _ROWS_A_CHUNK = 500  # no largest number is documented; who gives fewer rows is asked again
 _HOSTS_A_CHUNK = 500
+_USUAL_PAGE = 50  # pages of servers are multiples of it, or powers of two above
 _ITERATOR_LIFETIME, _ACCESSOR_LIFETIME = 900, 3600  # seconds
-_LONGEST_GRACE = 36_500
-
-_Fields = Mapping[str, tuple[str, type]]
-"""Attributes of a record, each with kisi's name for it and its type; the first identifies it."""
-
-KEY_FIELDS: _Fields = {
-    "KLLIC_SERIAL": ("serial", str),
-    "KLLIC_PROD_NAME": ("name", str),
-    "KLLIC_KEY_TYPE": ("key_type", int),
-    "KLLIC_LIMIT_DATE": ("limit_date", datetime),
-    "KLLIC_LIC_COUNT": ("licenses", int),
-    "KLLIC_NHOSTS_ASCURRENT": ("used", int),
-    "KLLICSRV_KEY_INSTALLED": ("stored", bool),
-    "KLLIC_LICTYPE_IS_SUBSCRIPTION": ("subscription", bool),
-    "KLLIC_SUBSCRINFO_ENDDATE": ("end_date", datetime),
-    "KLLIC_SUBSCRINFO_ENDDATETYPE": ("end_date_type", int),
-    "KLLIC_SUBSCRINFO_GRACETERM": ("grace_days", int),
-    "KLLIC_SUBSCRINFO_STATE": ("state", int),
-}
-"""Of a key (KSC/13 a00115)."""
-
-_USE_FIELDS: _Fields = {
-    "KLLICSRV_HOSTNAME": ("device", str),
-    "KLLICSRV_HOSTDN": ("name", str),
-    "KLLICSRV_HOST_CURRENT": ("current", bool),
-    "KLLICSRV_EXPIRATION_TIME": ("expires", datetime),
-    "KLLIC_LIC_IS_PENDING_SUBSCRIPTION": ("pending", bool),
-}
-KEY_HOST_FIELDS = (*_USE_FIELDS, "KLLICSRV_PRODUCT", "KLLICSRV_VERSION")
-"""Of a use of a key (KSC/16 a00078); the last two tell two rows of a device apart."""
-
-HOST_FIELDS: _Fields = {
-    "KLHST_WKS_HOSTNAME": ("id", str),
-    "KLHST_WKS_DN": ("name", str),
-    "KLHST_WKS_CTYPE": ("ctype", int),
-    "KLHST_WKS_OS_NAME": ("os_name", str),
-    "KLHST_WKS_LAST_VISIBLE": ("last_seen", object),
-}
-"""Of a device (KSC/14 a00275); the last one is information only, so that it may be anything."""
-
-_SERVER_FIELDS: _Fields = {
-    "KLVSRV_UID": ("uid", str),
-    "KLVSRV_ID": ("id", int),
-    "KLVSRV_DN": ("name", str),
-    "KLVSRV_ENABLED": ("enabled", bool),
-}
 
 # Where the answer that opens a list has its number of rows, and what stands for the list; the call
 # that gives this back, and its argument.
@@ -97,16 +58,26 @@ class _Broken(Exception):
 
 
 def read_iterator(
-    session: Session, opener: str, fields: Iterable[str], *, page: int, **arguments: object
+    session: Session,
+    opener: str,
+    fields: Iterable[str],
+    notes: list[str],
+    *,
+    page: int,
+    used: int | None = None,
+    **arguments: object,
 ) -> list[Params]:
-    """All rows of `LicenseKeys.EnumKeys` or `LicenseKeys.AcquireKeyHosts`, `page` at once."""
+    """All rows of `LicenseKeys.EnumKeys` or `LicenseKeys.AcquireKeyHosts`, `page` at once.
+
+    Of a key, `used` is in how many uses it is active by its own figure.
+    """
     asked = {"pFields": [*fields], "pFieldsToOrder": [], "pOptions": {}, **arguments}
     asked["lTimeoutSec"] = _ITERATOR_LIFETIME
-    rows = partial(_drain, session, page)
+    rows = partial(_drain, session, page, used, notes)
     return _whole(session, partial(_read, session, opener, asked, _ITERATOR, rows))
 
 
-def read_devices(session: Session, used: Collection[str], notes: list[str]) -> dict[str, Device]:
+def read_devices(session: Session, used: AbstractSet[str], notes: list[str]) -> dict[str, Device]:
     """All devices of the session's own virtual server, by id (`HostGroup.FindHosts`).
 
     Records of one answer that are equal are one, unless a device among those `used` is missing.
@@ -168,8 +139,10 @@ def _read(
             session.release(release, {argument: handle})
 
 
-def _drain(session: Session, page: int, iterator: str, count: int) -> list[Params]:
-    """Rows until `count` of them are there. A chunk that comes twice is counted once.
+def _drain(
+    session: Session, page: int, used: int | None, notes: list[str], iterator: str, count: int
+) -> list[Params]:
+    """Rows until `count` of them are there, and those beyond. A chunk that comes twice counts once.
 
     A list that is announced with 0 rows is asked once, because 0 would bill nothing.
     A row that came in an earlier chunk already is taken for the same one as long as others are
@@ -181,14 +154,16 @@ def _drain(session: Session, page: int, iterator: str, count: int) -> list[Param
     seen: set[int] = set()
     chunks: set[tuple[int, ...]] = set()
     idle = 0
+    ask = partial(_chunk, session, "GroupSyncIterator.GetNextItems", "pData", Retry.NEVER)
     while iterator and (len(rows) < count or not delivered):
-        arguments = {"szwIterator": iterator, "nCount": _asked(count - len(rows), page)}
-        chunk = _chunk(session, "GroupSyncIterator.GetNextItems", arguments, "pData", Retry.NEVER)
+        chunk = ask({"szwIterator": iterator, "nCount": _asked(count - len(rows), page)})
         if not chunk and len(delivered) == count:
             return delivered
         if not delivered and len(chunk) == count:  # in one piece: there is nothing to compare
-            return chunk
-        marks = tuple(hash(repr(sorted(row.items()))) for row in chunk)
+            more = _surplus(chunk, used, partial(ask, {"szwIterator": iterator, "nCount": page}))
+            notes += [_as_page(count, count + len(more))] if more else []
+            return [*chunk, *more]
+        marks = tuple(map(_mark, chunk))
         repeated = marks in chunks
         delivered += [] if repeated else chunk
         fresh = [row for row, mark in zip(chunk, marks, strict=True) if mark not in seen]
@@ -198,9 +173,55 @@ def _drain(session: Session, page: int, iterator: str, count: int) -> list[Param
         chunks.add(marks)
         seen.update(marks)
         rows += fresh
+    if iterator and len(rows) == count:
+        rows += _surplus(rows, used, partial(ask, {"szwIterator": iterator, "nCount": page}))
     if len(rows) > count:
         raise _broken(session, f"a list of {count} rows holds {len(rows)}: it changed meanwhile.")
     return rows
+
+
+def _surplus(
+    rows: Collection[Params], used: int | None, ask: Callable[[], list[Params]]
+) -> list[Params]:
+    """Rows beyond the announced ones, read until there are no new ones, where there may be some.
+
+    A server may announce the length of its own page. Whether it did is asked where so many `rows`
+    are a usual page and the key's own figure does not say the same, or where that says more.
+    """
+    current = sum(row.get("KLLICSRV_HOST_CURRENT") is True for row in rows)
+    size = len(rows)
+    page = size >= _USUAL_PAGE and (size % _USUAL_PAGE == 0 or not size & (size - 1))
+    found: list[Params] = []
+    if used == current or not rows or not (page or (used or 0) > current):
+        return found
+    seen = set(map(_mark, rows))
+    while fresh := [row for row in _beyond(ask) if _mark(row) not in seen]:
+        found += fresh
+        seen.update(map(_mark, fresh))
+    return found
+
+
+def _mark(row: Params) -> int:
+    return hash(repr(sorted(row.items())))
+
+
+def _beyond(ask: Callable[[], list[Params]]) -> list[Params]:
+    """A chunk after the last row that was announced: none where the server refuses it."""
+    try:
+        return ask()
+    except Denied:
+        return []
+    except _Broken as broken:
+        if isinstance(broken.__cause__, Vanished):
+            return []
+        raise
+
+
+def _as_page(count: int, number: int) -> str:
+    return (
+        f"A list was announced with {count} rows, which is one page of it, and has {number}: all "
+        "of them are read."
+    )
 
 
 def _asked(left: int, page: int) -> int:
@@ -209,38 +230,43 @@ def _asked(left: int, page: int) -> int:
 
 
 def _collect(
-    session: Session, used: Collection[str], notes: list[str], accessor: str, count: int
+    session: Session, used: AbstractSet[str], notes: list[str], accessor: str, count: int
 ) -> dict[str, Device]:
     """Devices until `count` are there, or as many records. Asked once where that is 0, as `_drain`.
 
     A record may come again in another chunk than the first one, or move there as devices come and
-    go; it must be the same.
+    go; it must be the same. Where one of those `used` is missing, the count may be that of a page.
     """
     devices: dict[str, Device] = {}
-    start = 0
+    start = first = 0
+    ask = partial(_chunk, session, "ChunkAccessor.GetItemsChunk", "pChunk", Retry.READ)
     while accessor:
-        asked = _asked(count - start, _HOSTS_A_CHUNK)
-        arguments = {"strAccessor": accessor, "nStart": start, "nCount": asked}
-        chunk = _chunk(session, "ChunkAccessor.GetItemsChunk", arguments, "pChunk", Retry.READ)
-        known, start = len(devices), start + len(chunk)
+        number = _asked(count - start, _HOSTS_A_CHUNK)
+        step = partial(ask, {"strAccessor": accessor, "nStart": start, "nCount": number})
+        chunk = _beyond(step) if first and start >= count else step()
+        known, start, first = len(devices), start + len(chunk), first or len(chunk)
         for row in chunk:
             device = parse_device(session.label, row)
             if devices.setdefault(device.id, device) != device:
                 twice = f"device {remote_text(device.id, 80)} is listed twice, with a difference."
                 raise _broken(session, twice, SAME_ID)
-        if not chunk or len(devices) >= count or (len(devices) == known and start >= count):
+        idle = len(devices) == known and start >= count
+        if not chunk or idle or (len(devices) >= count and used <= devices.keys()):
             break
     doubles = start - len(devices)
-    spare = doubles if devices.keys() >= set(used) else 0
-    if count not in {len(devices), len(devices) + spare}:
+    spare = doubles if used <= devices.keys() else 0
+    announced = start if first == count < len(devices) else count
+    if announced not in {len(devices), len(devices) + spare}:
         raise _broken(session, f"of {count} devices, {len(devices)} arrived.")
+    if announced > count:
+        notes.append(_as_page(count, announced))
     if doubles:
         notes.append(f"Records of devices came twice, exactly alike ({doubles}): each counts once.")
     return devices
 
 
 def _chunk(
-    session: Session, method: str, arguments: Mapping[str, Any], container: str, retry: Retry
+    session: Session, method: str, container: str, retry: Retry, arguments: Mapping[str, Any]
 ) -> list[Params]:
     """The rows of one step of a list. If it fails, opening the list again may help."""
     try:
@@ -278,125 +304,6 @@ def _broken(session: Session, what: str, remedy: str = "") -> _Broken:
     return _Broken(session.label.error(Incomplete, what, remedy))
 
 
-class VirtualServer(NamedTuple):
-    """A virtual Administration Server, as the main server describes it (KSC/14 a00020).
-
-    `uid` never changes, `id` is its number on this main server; people change the `name`.
-    """
-
-    uid: str
-    id: int | None = None
-    name: str = ""
-    enabled: bool = True
-    trouble: SourceError | None = None
-    """Why it cannot be read."""
-
-
-def parse_servers(label: ServerLabel, rows: Iterable[object]) -> dict[str, VirtualServer]:
-    """The virtual servers of `VServers.GetVServers`, by UID.
-
-    A record that does not say whose it is fails nobody but, as a missing tenant, its own client.
-    """
-    servers: dict[str, VirtualServer] = {}
-    for row in rows:
-        try:
-            server = _parse_server(label, row)
-        except Incomplete as odd:
-            _LOG.warning("A record in the list of virtual servers is left out. %s", odd.event)
-            continue
-        first = servers.setdefault(server.uid, server)
-        if first[:4] != server[:4]:
-            own = label._replace(server=first.name or first.uid)
-            twice = "the server lists it twice, with different names, numbers or states."
-            remedy = "See in Security Center which of the two is right."
-            trouble = own.error(Incomplete, twice, remedy)
-            servers[server.uid] = first._replace(trouble=trouble)
-    return servers
-
-
-def _parse_server(label: ServerLabel, row: object) -> VirtualServer:
-    what = "virtual server"
-    uid = _values(label, row, what, {"KLVSRV_UID": ("uid", str)})["uid"]
-    try:
-        server = VirtualServer(**_values(label._replace(server=uid), row, what, _SERVER_FIELDS))
-    except Incomplete as wrong:
-        return VirtualServer(uid, trouble=wrong)
-    own = label._replace(server=server.name or uid)
-    if not server.enabled:
-        trouble = own.error(
-            SourceError,
-            "it is disabled, so that nobody can log in to it.",
-            "Enable it in Security Center, or set `billing = false` for its client.",
-        )
-    elif not server.name or server.id is None:
-        trouble = own.error(Incomplete, "the server does not say its name or its number.")
-    elif any("\ud800" <= char <= "\udfff" for char in server.name):
-        trouble = own.error(
-            SourceError,
-            "its name holds half of a character (a lone surrogate), which no login can name.",
-            "Write its name again in Security Center, without what was copied along.",
-        )
-    else:
-        return server
-    return server._replace(trouble=trouble)
-
-
-def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
-    """A container of `LicenseKeys.EnumKeys`."""
-    values = {"grace_days": 0, **_values(label, row, "key", KEY_FIELDS)}
-    serial, grace = values["serial"], values["grace_days"]
-    if "stored" not in values:
-        unsaid = "does not say whether it is in the server's storage: taken as not."
-        notes.append(f"Key {serial} {unsaid}")
-    if not 0 <= grace <= _LONGEST_GRACE:
-        notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
-        values["grace_days"] = 0
-    nameless = f"key {serial}, which has no KLLIC_PROD_NAME"
-    return Key(**{"name": nameless, "stored": False, **values})
-
-
-def parse_key_row(label: ServerLabel, serial: str, row: object) -> KeyRow:
-    """A container of `LicenseKeys.AcquireKeyHosts` for the key `serial`."""
-    values = _values(label, row, f"use of key {serial}", _USE_FIELDS)
-    name = remote_name(values.get("name", ""))
-    return KeyRow(serial, **{"current": None, **values, "name": name})
-
-
-def parse_device(label: ServerLabel, row: object) -> Device:
-    """A container of `HostGroup.FindHosts`."""
-    values = _values(label, row, "device", HOST_FIELDS)
-    seen = values.get("last_seen")
-    values["last_seen"] = seen if isinstance(seen, datetime) else None
-    return Device(**{**values, "name": remote_name(values.get("name", ""))})
-
-
-_WORDS = {str: "text", int: "a whole number", bool: "true or false", datetime: "a date and time"}
-
-
-def _values(label: ServerLabel, row: object, what: str, fields: _Fields) -> dict[str, Any]:
-    """The attributes of one container, by kisi's names; those that are absent are left out."""
-    if not isinstance(row, dict):
-        raise label.error(Incomplete, f"A {what} is not a container.")
-    values: dict[str, Any] = {}
-    for attribute, (name, kind) in fields.items():
-        value = row.get(attribute)
-        if values and type(value) is kind:  # nearly all are, and there are many
-            values[name] = value
-            continue
-        if not values:
-            value = value.strip() if isinstance(value, str) else value
-            if value in (None, ""):
-                said = f"A {what} has no {attribute}, so that it cannot be identified."
-                raise label.error(Incomplete, said)
-        if value is None:
-            continue
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            said = f"{attribute} of a {what} is {remote_text(str(value), 80)!r}"
-            raise label.error(Incomplete, f"{said} and not {_WORDS[kind]}.")
-        values[name] = value
-    return values
-
-
 def read_server(
     session: Session, server: VirtualServer, tenant: Tenant, select: Select, at: datetime
 ) -> Reading:
@@ -410,8 +317,9 @@ def read_server(
     # Also where the server's own figure is 0: how far that is up to date is documented nowhere.
     selected = [key for key in keys if select(key)]
     for key in selected:
-        opener, data = "LicenseKeys.AcquireKeyHosts", {"KLLIC_SERIAL": key.serial}
-        uses = read_iterator(session, opener, KEY_HOST_FIELDS, page=_ROWS_A_CHUNK, pInData=data)
+        asked = ("LicenseKeys.AcquireKeyHosts", KEY_HOST_FIELDS, notes)
+        told: dict[str, Any] = {"used": key.used, "pInData": {"KLLIC_SERIAL": key.serial}}
+        uses = read_iterator(session, *asked, page=_ROWS_A_CHUNK, **told)
         rows += [parse_key_row(session.label, key.serial, use) for use in uses]
         session.refuse_endless(len(rows))
     if not any(row.current is not None for row in rows):
@@ -481,7 +389,7 @@ def _read_keys(session: Session, notes: list[str]) -> list[Key]:
     Nobody uses a key only if nothing says otherwise.
     """
     found: dict[str, list[Key]] = {}
-    rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, page=_KEYS_A_CHUNK)
+    rows = read_iterator(session, "LicenseKeys.EnumKeys", KEY_FIELDS, notes, page=_KEYS_A_CHUNK)
     for row in rows:
         key = parse_key(session.label, row, notes)
         found.setdefault(key.serial, []).append(key)

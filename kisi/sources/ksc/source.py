@@ -25,7 +25,7 @@ from kisi.model import Finding, Level, Reading, Tenant, TenantRef
 from kisi.redaction import remote_name, remote_text
 from kisi.sources import Readings, Select
 from kisi.sources.ksc import KscSettings
-from kisi.sources.ksc.lists import VirtualServer, parse_servers, read_server
+from kisi.sources.ksc.lists import read_server
 from kisi.sources.ksc.openapi import (
     Denied,
     Logins,
@@ -35,6 +35,7 @@ from kisi.sources.ksc.openapi import (
     Vanished,
     authorization,
 )
+from kisi.sources.ksc.records import VirtualServer, parse_servers
 from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_finding
 
 _LOG = logging.getLogger(__name__)

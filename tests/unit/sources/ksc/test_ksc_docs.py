@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kisi.config.sentences import check_table
 from kisi.sources.ksc import KscSettings
-from kisi.sources.ksc.lists import HOST_FIELDS, KEY_FIELDS, KEY_HOST_FIELDS
+from kisi.sources.ksc.records import HOST_FIELDS, KEY_FIELDS, KEY_HOST_FIELDS
 
 PAGE = (Path(__file__).parents[4] / "docs" / "ksc.md").read_text("utf-8")
 

@@ -8,9 +8,9 @@ import pytest
 
 from kisi.errors import Incomplete
 from kisi.model import Device, Key, KeyRow
-from kisi.sources.ksc import lists
-from kisi.sources.ksc.lists import VirtualServer
+from kisi.sources.ksc import records
 from kisi.sources.ksc.openapi import ServerLabel
+from kisi.sources.ksc.records import VirtualServer
 
 WHEN = datetime(2027, 1, 1, tzinfo=UTC)
 HQ = ServerLabel("hq", "Contoso")
@@ -31,9 +31,9 @@ def test_a_key_with_all_attributes() -> None:
         "KLLIC_SUBSCRINFO_GRACETERM": 14,
         "KLLIC_SUBSCRINFO_STATE": 0,
     }
-    assert set(row) == set(lists.KEY_FIELDS)
+    assert set(row) == set(records.KEY_FIELDS)
     notes: list[str] = []
-    assert lists.parse_key(HQ, row, notes) == Key(
+    assert records.parse_key(HQ, row, notes) == Key(
         serial="0A00-000000-00000002",
         name="Kaspersky Next",
         key_type=6,
@@ -52,11 +52,11 @@ def test_a_key_with_all_attributes() -> None:
 
 def test_what_is_absent_is_never_taken_as_a_reason_to_count() -> None:
     notes: list[str] = []
-    assert lists.parse_key(HQ, {"KLLIC_SERIAL": "K"}, notes) == Key(
+    assert records.parse_key(HQ, {"KLLIC_SERIAL": "K"}, notes) == Key(
         "K", "key K, which has no KLLIC_PROD_NAME", stored=False
     )
     row = {"KLLICSRV_HOSTNAME": "D"}
-    assert lists.parse_key_row(HQ, "K", row) == KeyRow("K", "D", current=None)
+    assert records.parse_key_row(HQ, "K", row) == KeyRow("K", "D", current=None)
     assert notes == ["Key K does not say whether it is in the server's storage: taken as not."]
 
 
@@ -70,9 +70,9 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
         "KLLICSRV_VERSION": "12.0",
         "KLLIC_LIC_IS_PENDING_SUBSCRIPTION": True,
     }
-    assert set(row) == set(lists.KEY_HOST_FIELDS)
+    assert set(row) == set(records.KEY_HOST_FIELDS)
     notes: list[str] = []
-    assert lists.parse_key_row(HQ, "K", row) == KeyRow("K", "id", "PC-07", True, True, WHEN)
+    assert records.parse_key_row(HQ, "K", row) == KeyRow("K", "id", "PC-07", True, True, WHEN)
     assert notes == []
     host = {
         "KLHST_WKS_HOSTNAME": "id",
@@ -81,18 +81,18 @@ def test_a_row_and_a_device_with_all_attributes() -> None:
         "KLHST_WKS_OS_NAME": "Microsoft Windows 11",
         "KLHST_WKS_LAST_VISIBLE": WHEN,
     }
-    assert set(host) == set(lists.HOST_FIELDS)
-    assert lists.parse_device(HQ, host) == Device(
+    assert set(host) == set(records.HOST_FIELDS)
+    assert records.parse_device(HQ, host) == Device(
         "id", "PC-07", "Microsoft Windows 11", 36871, WHEN
     )
-    assert lists.parse_device(HQ, {"KLHST_WKS_HOSTNAME": "id"}) == Device("id")
+    assert records.parse_device(HQ, {"KLHST_WKS_HOSTNAME": "id"}) == Device("id")
 
 
 def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
     row = {"KLVSRV_UID": "VSRV1", "KLVSRV_ID": 1, "KLVSRV_DN": "Contoso"}
-    (server,) = lists.parse_servers(ServerLabel("hq"), [row]).values()
+    (server,) = records.parse_servers(ServerLabel("hq"), [row]).values()
     assert server == VirtualServer("VSRV1", 1, "Contoso", enabled=True)
-    disabled = lists.parse_servers(ServerLabel("hq"), [{**row, "KLVSRV_ENABLED": False}])["VSRV1"]
+    disabled = records.parse_servers(ServerLabel("hq"), [{**row, "KLVSRV_ENABLED": False}])["VSRV1"]
     assert not disabled.enabled
     assert "it is disabled" in str(disabled.trouble)
 
@@ -114,7 +114,7 @@ def test_a_virtual_server_is_enabled_unless_it_says_otherwise() -> None:
 def test_a_wrong_type_is_a_sentence(row: object, sentence: str) -> None:
     whole = {"KLLIC_SERIAL": "K", "KLLICSRV_KEY_INSTALLED": True, **row} if row else row
     with pytest.raises(Incomplete, match=r'^Source hq, virtual server "Contoso": ') as caught:
-        lists.parse_key(HQ, whole, [])
+        records.parse_key(HQ, whole, [])
     assert sentence in str(caught.value)
 
 
@@ -122,10 +122,10 @@ def test_a_wrong_type_is_a_sentence(row: object, sentence: str) -> None:
 def test_a_grace_term_that_cannot_be_is_none_and_said(days: int) -> None:
     notes: list[str] = []
     row = {"KLLIC_SERIAL": "K", "KLLIC_SUBSCRINFO_GRACETERM": days}
-    assert lists.parse_key(HQ, row, notes).grace_days == 0
+    assert records.parse_key(HQ, row, notes).grace_days == 0
     assert f"Key K reports a grace term of {days} days; taken as none." in notes
 
 
 def test_a_row_without_a_device_is_an_error() -> None:
     with pytest.raises(Incomplete, match="A use of key K has no KLLICSRV_HOSTNAME"):
-        lists.parse_key_row(HQ, "K", {})
+        records.parse_key_row(HQ, "K", {})

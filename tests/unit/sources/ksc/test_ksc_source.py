@@ -373,8 +373,8 @@ def test_an_iterator_that_gives_the_same_for_ever_ends(serve: OpenSource) -> Non
 
 
 SURPLUS = [
-    ("LicenseKeys.EnumKeys", "lKeyCount", 50, "GetNextItems", 1 + 1),
-    ("LicenseKeys.AcquireKeyHosts", "lKeyCount", 500, "GetNextItems", 1 + 1),
+    ("LicenseKeys.EnumKeys", "lKeyCount", 50, "GetNextItems", 2 + 1),
+    ("LicenseKeys.AcquireKeyHosts", "lKeyCount", 500, "GetNextItems", 1 + 2),
     ("HostGroup.FindHosts", "PxgRetVal", 500, "GetItemsChunk", 1),
 ]
 
@@ -406,6 +406,33 @@ def test_a_list_that_is_longer_than_announced_by_whole_pages_is_noticed(
     error = fail_one(serve(twice))
     assert isinstance(error, Incomplete)
     assert str(page + 1) in error.message
+
+
+@pytest.mark.parametrize("devices", [50, 64, 100, 128, 250, 500])
+def test_a_list_that_may_be_a_page_is_believed_where_the_keys_figure_says_the_same(
+    serve: OpenSource, devices: int
+) -> None:
+    def asked(figure: int | None) -> int:
+        ksc = contoso(devices, keys=[key("K1", KLLIC_NHOSTS_ASCURRENT=figure)])
+        assert len(read_one(serve(ksc)).rows) == devices
+        return len(ksc.methods("Contoso"))
+
+    assert (asked(devices), asked(None), asked(devices + 1)) == (9, 10, 10)
+
+
+@pytest.mark.parametrize("code", [1125, 1186, 1192])
+def test_a_server_that_refuses_what_is_beyond_a_list_has_no_more(
+    serve: OpenSource, code: int
+) -> None:
+    ksc = contoso(2, keys=[key("K1", KLLIC_NHOSTS_ASCURRENT=3)])
+    ksc.servers[0].uses["K1"].append(use("elsewhere"))
+    ksc.servers[0].uses["K1"][0]["value"]["KLLICSRV_HOST_CURRENT"] = False
+    ksc.instead("GroupSyncIterator.GetNextItems", None, None, pxg(code))
+    ksc.instead("ChunkAccessor.GetItemsChunk", None, pxg(code))
+    reading = read_one(serve(ksc))
+    assert (len(reading.rows), len(reading.devices), reading.notes) == (3, 2, ())
+    assert ksc.methods().count("GetNextItems") == 3
+    assert ksc.methods().count("GetItemsChunk") == 2
 
 
 def test_what_is_tried_again_is_logged_without_what_would_follow_from_it(
