@@ -37,6 +37,7 @@ from kisi.reconcile.pipeline import (
 )
 from kisi.reconcile.reverts import Revert
 from kisi.reconcile.summary import client_counts, exit_code, last_line, summarise
+from kisi.redaction import safe_text
 from kisi.run.document import plan_document
 from kisi.run.journal_entries import accept as accept_ids
 from kisi.run.journal_entries import record_outcome, record_reading
@@ -310,10 +311,12 @@ class _Run:
         refused = None
         try:
             self._refuse_vain_revert(found)
-            accepted = accept_ids(journal, run, now(), who(), found.plan, accept, shown)
+            accepted, kept = accept_ids(journal, run, now(), who(), found.plan, accept, shown)
         except Withheld as error:
             refused, applied = error, ApplyResult(shown)
         else:
+            for said in kept:
+                self.on_message(Message(safe_text(said), is_warning=True))
             plan = resolve(found, setup.psas, accepted)
             journal.record_plan(run, now(), plan)
             applied = self._write(plan, found, on_progress)

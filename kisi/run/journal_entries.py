@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -24,7 +24,7 @@ from kisi.model import (
 )
 from kisi.planning import accepted_keys, settled
 from kisi.reconcile.pipeline import Reconciled
-from kisi.reconcile.summary import is_current, is_shown, trouble
+from kisi.reconcile.summary import is_current, is_shown, together, trouble
 
 _DOUBTS = {"empty-source", "to-zero", "decrease", "increase", "create", "run", "unknown-device"}
 """Guards that ask whether the count is right; others ask about lines and mappings."""
@@ -102,27 +102,58 @@ def accept(
     plan: Plan,
     accepted: Collection[str],
     shown: Plan,
-) -> frozenset[str]:
+) -> tuple[frozenset[str], tuple[str, ...]]:
     """Journals what an operator accepts, for as long as it waits; the keys of those lines.
 
     The ids are those of `plan`, with all that guards hold, or of `shown`, without what was accepted
     before. One that does not fit, or was used, is `Withheld`: none is stored, nothing is written.
+    Nobody knows whether one still fits that an earlier run showed of a client that failed now: it
+    is kept, and a sentence says so.
     """
     keys = {**accepted_keys(shown, accepted), **accepted_keys(plan, accepted)}
+    said = []
     for plan_id in accepted:
         journal.refuse_used(plan_id)
         if plan_id not in keys:
-            text = f"The id {plan_id} does not match the current plan. Nothing was written."
-            now = {line.slot: line for line in plan.lines}
-            then = journal.held_lines(plan_id)
-            raise Withheld(
-                "\n".join([text, *(_difference(line, now.get(line.slot)) for line in then)]),
-                remedy="Look at `kisi preview` again; it shows the current ids.",
+            keys[plan_id], failed = _unread(journal, plan_id, plan)
+            said.append(
+                f"The id {plan_id} is kept: this run could not judge {together(failed)}. The next "
+                "one that can releases what the id was shown for, if its numbers are the same."
             )
     for plan_id, lines in keys.items():
         companies = {key: company.company for key, company in lines.items()}
         journal.accept(plan_id, run, at, who, companies)
-    return frozenset(key for lines in keys.values() for key in lines)
+    return frozenset(key for lines in keys.values() for key in lines), tuple(said)
+
+
+def _unread(
+    journal: Journal, plan_id: str, plan: Plan
+) -> tuple[dict[str, CompanyPlan], Sequence[str]]:
+    """The lines that an id was shown for, by their keys, and which of their clients have failed.
+
+    It is `Withheld` if there is none, or if another client's line is not held as it was.
+    """
+    then = journal.held_lines(plan_id)
+    shown = {line.hold.key for line in then if line.hold and line.hold.key}
+    failed = {
+        (x.company.psa, x.company.agreement): x for x in plan.companies if x.status is Status.FAILED
+    }
+    unread = {
+        line.hold.key: failed[held.psa, held.agreement]
+        for held in journal.open_holds()
+        for line in held.lines
+        if (held.psa, held.agreement) in failed and line.hold and line.hold.key in shown
+    }
+    every = accepted_keys(plan, [plan.plan_id]).get(plan.plan_id, {})
+    if not unread or not shown <= {*unread, *every}:
+        text = f"The id {plan_id} does not match the current plan. Nothing was written."
+        now = {line.slot: line for line in plan.lines}
+        raise Withheld(
+            "\n".join([text, *(_difference(line, now.get(line.slot)) for line in then)]),
+            remedy="Look at `kisi preview` again; it shows the current ids.",
+        )
+    names = sorted({client.company.name for client in unread.values()})
+    return {key: every[key] for key in shown & every.keys()} | unread, names
 
 
 def _difference(then: PlannedLine, now: PlannedLine | None) -> str:

@@ -107,6 +107,71 @@ def test_a_deadline_while_writing_ends_between_two_clients(trial: Trial):
     assert (again.code, again.writes) == (0, [])
 
 
+@pytest.mark.fault(
+    32,
+    injection="the deadline passes before the client is read whose id a person accepts",
+    outcome="the run goes on for the others; the id is kept, and the next run writes the line",
+)
+def test_an_id_of_a_client_that_the_deadline_left_out_is_kept(trial: Trial):
+    clients = _edited(trial)
+    held = trial.sync()
+    first, last = (held.company(f"Client 0{n}")["plan_id"] for n in (0, 3))
+    slow = slowly(trial, "LicenseKeys.EnumKeys@*", 60)
+    clients[1].additions[0].quantity = 2  # the person takes that one back
+
+    left_out = trial.sync("--deadline", "5m", "--accept", last, "--accept", first)
+
+    assert left_out.code == 4
+    assert [x.additions[0].quantity for x in clients] == [2, 2, 1, 1, 2, 2]
+    assert f"The id {last} is kept: this run could not judge Client 03. " in left_out.err
+    assert left_out.company("Client 03")["failure"]["guard"] == "deadline"
+    assert slow.fired == 3
+    trial.sandbox.faults.clear()
+    following = trial.sync()
+    assert [x.additions[0].quantity for x in clients] == [2, 2, 1, 2, 2, 2]
+    assert (following.code, len(following.writes)) == (6, 1)
+    again = trial.sync("--accept", last)
+    assert (again.code, again.writes) == (6, [])
+    assert f"The id {last} was accepted before" in again.err
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_id_kept_for_a_client_holds_only_as_long_as_its_numbers(trial: Trial, whole: bool):
+    clients = _edited(trial)
+    held = trial.sync()
+    slowly(trial, "LicenseKeys.EnumKeys@*", 60)
+    plan_id = held.document["plan_id"] if whole else held.company("Client 03")["plan_id"]
+    trial.sync("--deadline", "5m", "--accept", plan_id)
+    assert [x.additions[0].quantity for x in clients] == [2 if whole else 1] * 3 + [1, 2, 2]
+    clients[3].add_devices()
+    trial.sandbox.faults.clear()
+    following = trial.sync()
+    assert clients[3].additions[0].quantity == 1
+    assert (following.code, following.writes) == (6, [])
+    assert trouble(following, "Client 03").guard == "drift"
+
+
+def test_an_id_that_a_client_left_out_had_once_is_refused(trial: Trial):
+    clients = _edited(trial)
+    old = trial.sync().company("Client 03")["plan_id"]
+    clients[3].add_devices()
+    trial.sync()
+    slowly(trial, "LicenseKeys.EnumKeys@*", 60)
+    clients[5].add_devices()
+    refused = trial.operator.sync("--deadline", "5m", "--accept", old)
+    assert (refused.code, refused.writes) == (6, [])
+    assert f"The id {old} does not match the current plan. Nothing was written." in refused.err
+
+
+def _edited(trial: Trial) -> list[Client]:
+    """Six clients, each billed for 2; of the first four a person has changed the lines to 1."""
+    clients = fleet(trial, 6)
+    assert trial.sync().code == 0
+    for client in clients[:4]:
+        client.additions[0].quantity = 1
+    return clients
+
+
 def test_a_deadline_may_be_longer_than_half_an_hour(trial: Trial):
     clients = fleet(trial, 14)
     slowly(trial, "LicenseKeys.EnumKeys@*", 100)

@@ -157,7 +157,8 @@ class Scene:
             memory = replace(memory, revert=undo)
         found = self.look(only=only, exclude=exclude, memory=memory)
         record_reading(self.journal, run, at, found, self.rules())
-        keys = accept(self.journal, run, at, "ada", found.plan, accepted, resolve(found, self.psas))
+        shown = resolve(found, self.psas)
+        keys, _ = accept(self.journal, run, at, "ada", found.plan, accepted, shown)
         plan = resolve(found, self.psas, keys)
         self.journal.record_plan(run, at, plan)
         context = ApplyContext(

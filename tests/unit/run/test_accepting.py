@@ -48,7 +48,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def accepting(journal, plan, *ids, shown=None):
-    return accept(journal, 1, NOW, "ada", plan, ids, shown or plan)
+    return accept(journal, 1, NOW, "ada", plan, ids, shown or plan)[0]
 
 
 def keys(plan):

@@ -126,7 +126,7 @@ def night(
     office.guarded = found.plan
     record_reading(journal, run, clock.now(), found, rules)
     try:
-        keys = accept(
+        keys, _ = accept(
             journal, run, clock.now(), "ada", found.plan, accepted, resolve(found, office.psas)
         )
     except Withheld as error:
