@@ -19,7 +19,7 @@ from kisi import __version__
 from kisi.cli.options import Format
 from kisi.cli.output import Console, explain_error, fitted, new_folder, result, show, terminal_text
 from kisi.config import Config
-from kisi.counting import look_back, outlook, period_count, readings
+from kisi.counting import Period, look_back, outlook, period_count, readings
 from kisi.errors import ConfigError, ExitCode
 from kisi.journal import Billing, ClientRecord, Journal, LineHistory, RunState, Subject
 from kisi.lock import is_running
@@ -275,7 +275,8 @@ def _period(
         return None
     days = journal.days(look_back(terms.begins), today, tenants)
     known = readings(tenants, line.application, line.categories, days)
-    return period_count(terms.policy, terms.begins, known, today)
+    period = Period(terms.begins, terms.ends, terms.cycle)
+    return period_count(terms.policy, period, known, today)
 
 
 def month_asked(first: date | None, settings: Config) -> Month:

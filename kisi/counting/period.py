@@ -14,49 +14,103 @@ from __future__ import annotations
 from calendar import monthrange
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date, timedelta
+from typing import NamedTuple, Self
 
-from kisi.model import TODAY, Category, DayCount, PeriodCount, TenantRef
+from kisi.model import TODAY, Category, Cycle, DayCount, PeriodCount, TenantRef
 
 Days = Mapping[tuple[TenantRef, str], Mapping[date, Mapping[Category, int]]]
 """What was counted, by tenant and application, then by day; a day that is missing is a gap."""
 _ONE_DAY = timedelta(days=1)
-_LOOK_BACK = timedelta(days=31)
-"""How long before a period a reading proves that kisi ran then."""
-_MONTHS = {"bimonthly": 2, "quarterly": 3, "semiannual": 6, "semiannually": 6}
-_MONTHS |= {"annual": 12, "annually": 12, "yearly": 12}
-_DAYS = {"daily": 1, "weekly": 7, "biweekly": 14}
+_LOOK_BACK = 31
+"""How many days before a period a reading proves that kisi ran then."""
+_MONTH = Cycle(1, 0, "a month")
+_SHORTER = timedelta(days=3)
+"""By how much a month may be shorter than the one before."""
 _LAST = 29
 """From this day on, `day:N` is the month's last."""
 
 
-def period_begins(next_invoice: date | None, cycle: str, today: date) -> date:
-    """The first day of the invoice period: one billing cycle before the next invoice.
+class Period(NamedTuple):
+    """The invoice period: from one next invoice date of the PSA to the following one."""
 
-    The 1st, where the PSA tells no next invoice; a cycle that kisi does not know is a month.
+    begins: date
+    ends: date | None = None
+    """With this day the next one begins; None: not known."""
+    cycle: str = ""
+    """As the PSA calls it."""
+    is_guess: bool = False
+    """Nobody has told when it began: it is taken for a month."""
 
-    >>> period_begins(date(2026, 3, 31), "Monthly", date(2026, 3, 9))
-    datetime.date(2026, 2, 28)
-    """
-    if next_invoice is None:
-        return today.replace(day=1)
-    word = "".join(filter(str.isalpha, cycle)).casefold()
-    if days := _DAYS.get(word):
-        return min(next_invoice - timedelta(days=days), today)
-    months = next_invoice.year * 12 + next_invoice.month - 1 - _MONTHS.get(word, 1)
-    year, month = months // 12, months % 12 + 1
-    return min(date(year, month, min(next_invoice.day, monthrange(year, month)[1])), today)
+    @classmethod
+    def of(
+        cls, next_invoice: date | None, cycle: str, today: date, earlier: Collection[date] = ()
+    ) -> Self:
+        """The period before the next invoice, whether that is made late or not.
+
+        It begins one billing cycle before; with the last of the `earlier` next invoice dates,
+        where the months differ in length, or kisi does not know how long a cycle is. Where the PSA
+        tells no next invoice, it begins on the 1st.
+
+        >>> Period.of(date(2026, 3, 31), "Monthly", date(2026, 3, 9)).begins
+        datetime.date(2026, 2, 28)
+        """
+        if next_invoice is None:
+            return cls(today.replace(day=1), cycle=cycle)
+        known = Cycle.named(cycle)
+        begins = _shifted(next_invoice, known or _MONTH, -1)
+        until = min(today, begins + _SHORTER if known else today)
+        turned = [day for day in earlier if begins <= day <= until and day < next_invoice]
+        is_guess = not (known or turned) and bool(cycle)
+        return cls(min(max(turned, default=begins), today), next_invoice, cycle, is_guess)
+
+    def counts(self, policy: str, day: date) -> bool:
+        """Whether a policy looks at a day. None does at one that two periods would count."""
+        ended = self.ends is not None and day >= self.ends and policy in {"peak", "average"}
+        return day >= self.begins and not ended
+
+    def remarks(self, today: date) -> Iterable[str]:
+        """What an operator should know of it, as parts of a sentence."""
+        if self.is_guess:
+            yield (
+                f'kisi does not know the billing cycle "{self.cycle}" and takes it for a month, '
+                "until the PSA has shown a second next invoice date"
+            )
+        if self.ends is None or self.ends > today:
+            return
+        said = f"the invoice of {self.ends} has not been made in the PSA"
+        count = "readings since then count for the next one"
+        if _shifted(self.ends, Cycle.named(self.cycle) or _MONTH, 1) > today:
+            yield f"{said}; {count}"
+            return
+        yield (
+            f"{said}, and a whole billing cycle has passed; {count}: make it, or correct the next "
+            "invoice date in the PSA, with `kisi sync` after each invoice; if something else "
+            'invoices the agreement, choose `count = "today"`'
+        )
+
+
+def _shifted(day: date, cycle: Cycle, number: int) -> date:
+    """A day so many cycles later, of the days that there are."""
+    months = day.year * 12 + day.month - 1 + number * cycle.months
+    year, month = divmod(min(max(months, 12), 12 * date.max.year + 11), 12)
+    same = date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+    return _day(same.toordinal() + number * cycle.days)
+
+
+def _day(ordinal: int) -> date:
+    return date.fromordinal(min(max(ordinal, 1), date.max.toordinal()))
 
 
 def look_back(begins: date) -> date:
     """The first day of which the readings matter to a period."""
-    return begins - _LOOK_BACK
+    return _day(begins.toordinal() - _LOOK_BACK)
 
 
-def number_of(policy: str, begins: date, days: Mapping[date, int]) -> int | None:
-    """What a policy bills of the days since a period began; None: nothing was read for it yet."""
-    read = [(day, number) for day, number in sorted(days.items()) if day >= begins]
+def number_of(policy: str, period: Period, days: Mapping[date, int]) -> int | None:
+    """What a policy bills of the days of a period; None: nothing was read for it yet."""
+    read = [(day, number) for day, number in sorted(days.items()) if period.counts(policy, day)]
     if policy.startswith("day:"):
-        wanted = _nth(begins, int(policy.removeprefix("day:")))
+        wanted = _nth(period.begins, int(policy.removeprefix("day:")))
         return next((number for day, number in read if day >= wanted), None)
     numbers = [number for _, number in read]
     if not numbers or policy == TODAY:
@@ -96,14 +150,19 @@ def _number(quantities: Mapping[Category, int], categories: Collection[Category]
     return sum(number for one, number in quantities.items() if every or one in wanted)
 
 
-def period_count(policy: str, begins: date, known: Mapping[date, int], today: date) -> PeriodCount:
+def period_count(
+    policy: str, period: Period, known: Mapping[date, int], today: date
+) -> PeriodCount:
     """The days of a period up to today, of those that are known; some from before it too."""
+    begins = period.begins
     every = (begins + number * _ONE_DAY for number in range((today - begins).days + 1))
     first = min(known, default=today)
     return PeriodCount(
         policy,
         known.get(today),
         begins,
-        tuple(DayCount(day, known.get(day)) for day in every),
+        tuple(DayCount(day, known.get(day)) for day in every if period.counts(policy, day)),
         first if first > begins else None,
+        ends=period.ends,
+        remarks=tuple(period.remarks(today)),
     )

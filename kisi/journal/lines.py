@@ -38,6 +38,9 @@ _OWNED = """
         line.reversal IS NOT NULL OR EXISTS (SELECT 1 FROM line_terms
             WHERE line_terms.line = line.id
             AND json_extract(terms, '$.policy') != 'today') AS by_days,
+        (SELECT json_group_array(DISTINCT json_extract(terms, '$.ends')) FROM line_terms
+            WHERE line_terms.line = line.id
+            AND json_extract(terms, '$.ends') IS NOT NULL) AS invoices,
         EXISTS (SELECT 1 FROM operation
             WHERE operation.settled = 0 AND operation.client = line.client
             AND operation.product = line.product
@@ -201,7 +204,9 @@ class Lines(Runs):
                         told = terms  # a PSA knows no count policy: it is that of the last proof
                         for last in self._rows(_LAST_TERMS, row["id"]):
                             before = loads(Terms, last["terms"], "the price of a line")
-                            told = replace(terms, policy=before.policy, begins=before.begins)
+                            told = replace(
+                                terms, policy=before.policy, begins=before.begins, ends=before.ends
+                            )
                         self._record_terms(row["id"], at, told)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:

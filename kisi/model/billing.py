@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from typing import NamedTuple, Self
 
 
 class Glob:
@@ -65,6 +66,43 @@ _DAY = re.compile(r"day:([1-9]|[12]\d|3[01])")
 def is_policy(text: str) -> bool:
     """Whether a text is a count policy: `today`, `peak`, `average`, or `day:1` to `day:31`."""
     return text in {TODAY, "peak", "average"} or _DAY.fullmatch(text) is not None
+
+
+class Cycle(NamedTuple):
+    """How often an agreement is invoiced."""
+
+    months: int
+    days: int
+    words: str
+
+    @classmethod
+    def named(cls, name: str) -> Self | None:
+        """The one that a PSA calls so, whose names people choose; None: kisi does not know it.
+
+        >>> Cycle.named("Bi-Weekly")
+        Cycle(months=0, days=14, words='every 2 weeks')
+        """
+        word = "".join(filter(str.isalnum, name)).casefold()
+        found = _CYCLE.fullmatch(_CYCLES.get(word, word))
+        if found is None:
+            return None
+        number, unit = int(found[1] or 1), found[2]
+        months, days = _UNITS[unit]
+        words = f"a {unit}" if number == 1 else f"every {number} {unit}s"
+        return cls(number * months, number * days, words)
+
+
+_CYCLE = re.compile(r"(?:every)?([1-9][0-9]?)?(day|week|month|quarter|year)(?:s|ly)?")
+_UNITS = {"day": (0, 1), "week": (0, 7), "month": (1, 0), "quarter": (3, 0), "year": (12, 0)}
+_CYCLES = {
+    **dict.fromkeys(("biweekly", "fortnightly", "fortnight", "everytwoweeks"), "2week"),
+    **dict.fromkeys(("fourweekly", "everyfourweeks"), "4week"),
+    **dict.fromkeys(("bimonthly", "everytwomonths"), "2month"),
+    **dict.fromkeys(("semiannual", "semiannually", "halfyearly", "everysixmonths"), "6month"),
+    **dict.fromkeys(("annual", "annually"), "year"),
+    **dict.fromkeys(("biennial", "biennially"), "2year"),
+    "daily": "day",
+}
 
 
 class DeviceClass(StrEnum):

@@ -49,6 +49,8 @@ class Terms:
     """Which number of the invoice period is billed, as in `ProductRow.count`."""
     begins: date | None = None
     """The first day of that period; None under `today`."""
+    ends: date | None = None
+    """As in `PeriodCount`."""
 
     def amount(self, units: Decimal | int | None) -> Decimal | None:
         """What so many units cost in one billing cycle; None: not known.
@@ -312,8 +314,9 @@ class PlannedLine(_AgreementLine):
     def terms(self) -> Terms:
         """What the PSA invoices for its units."""
         known = (self.unit_price, self.included, self.billable, self.cycle, self.currency)
-        begins = self.period.begins if self.period and self.policy != TODAY else None
-        return Terms(*known, self.policy, begins)
+        if self.period is None or self.policy == TODAY:
+            return Terms(*known)
+        return Terms(*known, self.policy, self.period.begins, self.period.ends)
 
     @property
     def policy(self) -> str:
@@ -399,6 +402,8 @@ class OwnedLine(_AgreementLine):
     and stood for those of the oldest one when they were last known to."""
     reversal: Reversal | None = None
     """As in `PlannedLine`."""
+    invoices: tuple[date, ...] = ()
+    """The next invoice dates that its PSA has shown while a count policy looked at days."""
 
     @property
     def proofs(self) -> tuple[Proof, ...]:

@@ -284,7 +284,11 @@ class PeriodCount:
     begins: date
     """The first day of the invoice period."""
     days: tuple[DayCount, ...] = ()
-    """From then to today, under another policy than `today`."""
+    """From then to its last day or today, under another policy than `today`."""
     since: date | None = None
     """The first day that kisi read, where the period had begun before; else None."""
+    ends: date | None = None
+    """The PSA's next invoice date, with which the next period begins; None: not known."""
+    remarks: tuple[str, ...] = ()
+    """What else to know of the period, as parts of a sentence."""
     baseline: Baseline | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
-from kisi.counting import period_begins
+from kisi.counting import Period
 from kisi.errors import ExitCode
 from kisi.model import (
     TODAY,
@@ -274,7 +274,7 @@ def _overwritten(
     """
     if line is None or not line.billable or policy != TODAY or agreement.next_invoice is None:
         return Decimal(0)
-    begins = period_begins(agreement.next_invoice, agreement.cycle, today)
+    begins = Period.of(agreement.next_invoice, agreement.cycle, today).begins
     return max(line.quantity - after, Decimal(0)) if begins < today else Decimal(0)
 
 

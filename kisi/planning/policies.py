@@ -6,23 +6,42 @@ because a period turns.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from kisi.counting import Days, look_back, number_of, period_begins, period_count, readings
+from kisi.counting import Days, Period, look_back, number_of, period_count, readings
+from kisi.counting.notes import some
 from kisi.model import (
     TODAY,
     Agreement,
     Baseline,
     Company,
+    CompanyPlan,
     LineSlot,
     OwnedLine,
     PeriodCount,
     Rules,
 )
 from kisi.planning.desired import DesiredLine, DesiredState
+
+
+def period_of(agreement: Agreement, facts: Iterable[OwnedLine], today: date) -> Period:
+    """The invoice period of an agreement; `facts` tell which next invoice dates it had."""
+    earlier = {day for fact in facts if fact.ref == agreement.ref for day in fact.invoices}
+    return Period.of(agreement.next_invoice, agreement.cycle, today, earlier)
+
+
+def period_notes(plans: Iterable[CompanyPlan]) -> Iterable[str]:
+    """What an operator should know of the clients' invoice periods, each sentence once."""
+    said: dict[str, dict[str, None]] = defaultdict(dict)
+    for plan in plans:
+        for line in plan.lines:
+            for remark in line.period.remarks if line.period else ():
+                said[remark][plan.company.name] = None
+    return (f"{some(names)}: {remark}." for remark, names in said.items())
 
 
 def first_day(begins: date, rules: Rules) -> date:
@@ -38,7 +57,7 @@ def needs_days(desired: DesiredState, facts: Iterable[OwnedLine]) -> bool:
 def with_policies(
     desired: DesiredState,
     company: Company,
-    agreement: Agreement,
+    invoiced: Period,
     facts: Iterable[OwnedLine],
     days: Days,
     rules: Rules,
@@ -48,20 +67,19 @@ def with_policies(
     `days` are those of the client's tenants, and of those that its `facts` stand for.
     """
     here = {fact.slot: fact for fact in facts}
-    begins = period_begins(agreement.next_invoice, agreement.cycle, rules.today)
 
     def counted(line: DesiredLine) -> DesiredLine:
         fact = here.get(LineSlot(company.psa, company.agreement, line.product))
         if line.policy == TODAY and not (fact and fact.by_days):
             return line
         if company.left:
-            return _left(line, company, fact, begins)
-        period = _period(line, company, begins, days, rules)
+            return _left(line, company, fact, invoiced)
+        period = _period(line, company, invoiced, days, rules)
         period = replace(period, baseline=_baseline(line, company, fact, days, rules))
         number = _number(line, period)
         if number is not None:
             return replace(line, quantity=number, period=period)
-        # Before its day, a line keeps its quantity, while that stands for what the row has today.
+        # Before there is one, a line keeps its quantity, while that stands for today's row.
         now = (company.counted, line.application, line.categories)
         if fact and (fact.tenants, fact.application, fact.categories) == now:
             return replace(line, quantity=int(fact.confirmed), period=period, keeps=True)
@@ -70,30 +88,33 @@ def with_policies(
     return replace(desired, lines=tuple(map(counted, desired.lines)))
 
 
-def _left(line: DesiredLine, company: Company, fact: OwnedLine | None, begins: date) -> DesiredLine:
+def _left(
+    line: DesiredLine, company: Company, fact: OwnedLine | None, invoiced: Period
+) -> DesiredLine:
     """Of a client that has left: what it had until the period of its last day is invoiced."""
     if line.policy == TODAY and not (fact and fact.reversal):
         return line
-    lasts = fact is not None and company.until is not None and begins <= company.until
+    lasts = fact is not None and company.until is not None and invoiced.begins <= company.until
     kept = int(fact.confirmed) if fact and lasts and line.policy != TODAY else 0
-    return replace(line, quantity=kept, period=PeriodCount(line.policy, None, begins))
+    period = PeriodCount(line.policy, None, invoiced.begins, ends=invoiced.ends)
+    return replace(line, quantity=kept, period=period)
 
 
 def _period(
-    line: DesiredLine, company: Company, begins: date, days: Days, rules: Rules
+    line: DesiredLine, company: Company, invoiced: Period, days: Days, rules: Rules
 ) -> PeriodCount:
     if line.policy == TODAY:
         return PeriodCount(TODAY, line.quantity, rules.today)
     known = readings(company.counted, line.application, line.categories, days)
     known[rules.today] = line.quantity  # the newest; of several tenants, each device once
-    return period_count(line.policy, begins, known, rules.today)
+    return period_count(line.policy, invoiced, known, rules.today)
 
 
 def _number(line: DesiredLine, period: PeriodCount) -> int | None:
     if line.policy == TODAY:
         return line.quantity
     days = {one.date: one.quantity for one in period.days if one.quantity is not None}
-    return number_of(line.policy, period.begins, days)
+    return number_of(line.policy, Period(period.begins), days)
 
 
 def _baseline(

@@ -23,7 +23,6 @@ from kisi.counting import (
     combine,
     ended_keys,
     outlook,
-    period_begins,
     uncounted,
 )
 from kisi.errors import ExitCode
@@ -69,6 +68,8 @@ from kisi.planning import (
     guard_run,
     managed_by_hand,
     needs_days,
+    period_notes,
+    period_of,
     plan_company,
     ref_of,
     release,
@@ -225,6 +226,7 @@ def reconcile(
         notes=(
             *reverted.refused,
             *notes,
+            *period_notes(plans),
             *(_UNSEEN + one.reason for one in nobodys if mapping.companies),
         ),
         outlook=outlook(billed, keys, rules.outlook, rules.today, rules.zone),
@@ -479,10 +481,10 @@ class _Planner:
         if not needs_days(desired, facts):
             return desired
         rules = self.rules
-        begins = period_begins(agreement.next_invoice, agreement.cycle, rules.today)
+        period = period_of(agreement, facts, rules.today)
         tenants = {*company.tenants, *(tenant for fact in facts for tenant in fact.tenants)}
-        days = self.memory.days(first_day(begins, rules), rules.today, tenants)
-        return with_policies(desired, company, agreement, facts, days, rules)
+        days = self.memory.days(first_day(period.begins, rules), rules.today, tenants)
+        return with_policies(desired, company, period, facts, days, rules)
 
 
 def _without_client(collected: Collected, billed: Iterable[Company]) -> Iterable[Failure]:

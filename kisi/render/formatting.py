@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import groupby
 
 from kisi.journal import QuantityRange
-from kisi.model import Category, PeriodCount, Terms, UnmappedUse
+from kisi.model import Category, Cycle, PeriodCount, Terms, UnmappedUse
 from kisi.render.report import Chart
 
 ACCEPT = re.compile(r"kisi sync(?: --accept \w+)+")
@@ -23,18 +23,6 @@ _CATEGORIES = {
     Category.WINDOWS_WORKSTATIONS: "workstations",
     Category.WINDOWS_SERVERS: "servers",
     Category.NON_WINDOWS: "non-Windows",
-}
-_PERIODS = {
-    "weekly": "a week",
-    "biweekly": "every two weeks",
-    "monthly": "a month",
-    "bimonthly": "every two months",
-    "quarterly": "a quarter",
-    "semiannual": "a half-year",
-    "semiannually": "a half-year",
-    "annual": "a year",
-    "annually": "a year",
-    "yearly": "a year",
 }
 AS_REPORTED = "as reported by Security Center"
 """A quantity that the server states for a key whose devices were not read."""
@@ -54,8 +42,8 @@ def money(value: Decimal) -> str:
 
 def per(currency: str, cycle: str) -> str:
     """What stands behind an amount: `EUR a month`; a cycle of another name as the PSA has it."""
-    known = _PERIODS.get("".join(filter(str.isalpha, cycle)).casefold())
-    every = known or (f'each "{cycle}"' if cycle else "a billing cycle")
+    known = Cycle.named(cycle)
+    every = known.words if known else f'each "{cycle}"' if cycle else "a billing cycle"
     return f"{currency} {every}" if currency else every
 
 
@@ -126,7 +114,7 @@ def told_period(period: PeriodCount) -> str:
         said += f"; counted today: {period.counted}"
     if period.since is not None:
         said += f"; the period began before kisi first read it, on {period.since}"
-    return said
+    return "; ".join((said, *period.remarks))
 
 
 def plural(number: int, noun: str, plural_form: str = "") -> str:

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from itertools import chain, count
 
-from kisi.counting import Days, category_of, number_of
+from kisi.counting import Days, Period, category_of, number_of
 from kisi.csv_table import CsvStyle
 from kisi.formats import Made, described, document
 from kisi.journal import ClientRecord, LineHistory
@@ -232,7 +232,10 @@ def _number(
     if terms.begins is None or last in line.found:
         return number, replace(terms, policy=TODAY, begins=None)
     read = {day: used for day, used in counted.items() if used is not None and day <= last}
-    by_policy = number_of(terms.policy, terms.begins, read)
+    period = Period(terms.begins, terms.ends)
+    if period.counts(terms.policy, last):
+        terms = replace(terms, ends=None)
+    by_policy = number_of(terms.policy, period, read)
     return (held.get(days[-1][0]) if by_policy is None else by_policy), terms
 
 
@@ -400,7 +403,8 @@ def _device(device: StatementDevice) -> Sequence[str]:
 def _policy(terms: Terms) -> str:
     name = terms.policy.removeprefix("day:")
     said = _POLICIES.get(name, f"the first number from day {name} of the invoice period on")
-    return f"{said} ({terms.begins})" if terms.begins else said
+    until = f", before {terms.ends}" if terms.ends else ""
+    return f"{said} ({terms.begins}{until})" if terms.begins else said
 
 
 def _entry(line: StatementLine) -> Entry:

@@ -296,7 +296,8 @@ def _overview(view: StatusView, *, named: bool) -> Section:
             items.append(_entry(clients[0], f"{names}: {label}", reason, below))
     noted = [x["name"] for x in (view.last_run or {}).get("companies", ()) if x.get("notes")]
     said = f"Notes (`kisi preview -v`): {together(noted)}" if noted else ""
-    return Section("Clients", facts, (*items, *remarks(said)))
+    more = (f"Note: {note}" for note in (view.last_run or {}).get("notes", ()))
+    return Section("Clients", facts, (*items, *remarks(said, *more)))
 
 
 def _remedy(client: Client) -> str:

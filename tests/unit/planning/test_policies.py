@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kisi.counting import ClientUsage, look_back, number_of, period_begins, readings
+from kisi.counting import ClientUsage, Period, look_back, number_of, readings
 from kisi.model import (
     Agreement,
     BillingMapping,
@@ -23,7 +23,7 @@ from kisi.model import (
     TenantRef,
     is_policy,
 )
-from kisi.planning import desired_state, with_policies
+from kisi.planning import desired_state, period_of, with_policies
 from tests.unit.build import COMPANY, KES, REF, fact, mapping
 
 ONE, OTHER = TenantRef("hq", "VSRV-1"), TenantRef("hq", "VSRV-2")
@@ -59,7 +59,7 @@ def on(text: str, year: int = 2026) -> date:
 )
 def test_a_period_begins_one_cycle_before_the_next_invoice(next_invoice, cycle, today, begins):
     following = date.fromisoformat(next_invoice) if next_invoice else None
-    found = period_begins(following, cycle, date.fromisoformat(today))
+    found = Period.of(following, cycle, date.fromisoformat(today)).begins
     assert found == date.fromisoformat(begins)
 
 
@@ -103,9 +103,9 @@ def test_a_year_as_it_was_worked_out_by_hand():
     for month, _, *wanted in YEAR:
         last = (date.fromisoformat(f"{month}-01") + timedelta(days=32)).replace(day=1)
         last -= timedelta(days=1)
-        begins = period_begins(last + timedelta(days=1), "Monthly", last)
+        begins = Period.of(last + timedelta(days=1), "Monthly", last).begins
         until = {day: number for day, number in every.items() if day <= last}
-        found = [number_of(one, begins, until) for one in (PEAK, AVERAGE, "day:15", "day:31")]
+        found = [number_of(one, Period(begins), until) for one in (PEAK, AVERAGE, "day:15", "day:31")]
         assert found == wanted, month
 
 
@@ -126,7 +126,7 @@ def test_a_year_as_it_was_worked_out_by_hand():
 def test_a_day_of_the_month_is_looked_for_in_the_period(begins, wanted, first):
     begins = date.fromisoformat(begins)
     days = {begins + timedelta(days=number): number for number in range(60)}
-    number = number_of(f"day:{wanted}", begins, days)
+    number = number_of(f"day:{wanted}", Period(begins), days)
     assert begins + timedelta(days=number) == date.fromisoformat(first)
 
 
@@ -143,11 +143,11 @@ def test_each_policy_as_a_sentence_of_the_manual(counted, start, wanted):
         later += timedelta(days=1)
     after = [days[day] for day in sorted(days) if day >= later]
     mean = Decimal(sum(mine)) / len(mine) if mine else Decimal(0)
-    assert number_of("today", begins, days) == (mine[-1] if mine else None)
-    assert number_of(PEAK, begins, days) == max(mine, default=None)
+    assert number_of("today", Period(begins), days) == (mine[-1] if mine else None)
+    assert number_of(PEAK, Period(begins), days) == max(mine, default=None)
     half_up = int(mean.quantize(Decimal(1), ROUND_HALF_UP))
-    assert number_of(AVERAGE, begins, days) == (half_up if mine else None)
-    assert number_of(f"day:{wanted}", begins, days) == (after[0] if after else None)
+    assert number_of(AVERAGE, Period(begins), days) == (half_up if mine else None)
+    assert number_of(f"day:{wanted}", Period(begins), days) == (after[0] if after else None)
 
 
 # --- the sum over tenants -------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def planned(policy, today, days, facts=(), company=COMPANY, agreement=AGREEMENT,
     wanted = desired_state(
         mapping(row, companies=(company,)), company, [ClientUsage(KES, {STATIONS: today})]
     )
-    found = with_policies(wanted, company, agreement, facts, known, rules)
+    found = with_policies(wanted, company, period_of(agreement, facts, at), facts, known, rules)
     return found.lines[0]
 
 

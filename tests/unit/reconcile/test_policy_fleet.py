@@ -63,12 +63,15 @@ class Life:
     def bill(self, today: date, number: int) -> int:
         self.seen[today] = number
         mine = {day: count for day, count in self.seen.items() if day >= self.begins}
+        within = [count for day, count in mine.items() if day < self.next_invoice]
         if self.policy == "today":
             self.billed = number
+        elif self.policy in {"peak", "average"} and not within:  # its first days are the next one's
+            self.billed = number if self.billed is None else self.billed
         elif self.policy == "peak":
-            self.billed = max(mine.values())
+            self.billed = max(within)
         elif self.policy == "average":
-            mean = Decimal(sum(mine.values())) / len(mine)
+            mean = Decimal(sum(within)) / len(within)
             self.billed = int(mean.quantize(Decimal(1), ROUND_HALF_UP))
         else:
             day = self.begins
@@ -121,7 +124,7 @@ def test_no_guard_fires_because_a_period_turns(scene: Scene) -> None:
         wanted, before = {}, sum(life.billed or 0 for life in lives)
         scene.hq.disabled = set()
         for life in lives:
-            late = 0 if life.next_invoice.day == 1 else draw.randint(0, 1)  # the PSA shows it late
+            late = 0 if life.next_invoice.day == 1 else draw.randint(0, 3)  # the PSA shows it late
             if today >= life.next_invoice + timedelta(days=late):
                 life.turn()
             agreement = life.company.agreement
