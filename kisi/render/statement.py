@@ -403,8 +403,8 @@ def _device(device: StatementDevice) -> Sequence[str]:
 def _policy(terms: Terms) -> str:
     name = terms.policy.removeprefix("day:")
     said = _POLICIES.get(name, f"the first number from day {name} of the invoice period on")
-    until = f", before {terms.ends}" if terms.ends else ""
-    return f"{said} ({terms.begins}{until})" if terms.begins else said
+    until = f", until the next one ({terms.ends})" if terms.ends else ""
+    return f"{said} ({terms.begins}){until}" if terms.begins else said
 
 
 def _entry(line: StatementLine) -> Entry:

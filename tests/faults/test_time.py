@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from kisi.sandbox import ksc_records
-from kisi.sandbox.world import Client
+from kisi.sandbox.world import APPLICATION, Client
 from tests.faults.conftest import CREATE, UPDATE, Trial, warnings
 
 
@@ -224,6 +224,27 @@ def test_the_first_of_the_month_touches_nothing_old(trial: Trial):
 
     assert (result.code, result.writes) == (0, [])
     trial.heals()
+
+
+@pytest.mark.fault(
+    59,
+    injection="under `peak`, the invoice of the 1st is made on the 4th, and use was highest on the 2nd",
+    outcome="the late invoice has the days before the 1st alone, the next one the others: each once",
+)
+def test_a_late_invoice_has_no_day_of_the_next_one(trial: Trial):
+    client, held = trial.contoso, []
+    client.exceptions.append({"application": APPLICATION, "count": "peak"})
+    for day, more in (("2026-10-31", 0), ("2026-11-02", 3), ("2026-11-03", -2), ("2026-11-04", 0)):
+        at(trial, f"{day}T06:00:00")
+        if more > 0:
+            client.add_devices(n=more)
+        elif more:
+            client.remove_devices(-more)
+        if day == "2026-11-04":
+            client.agreement.next_invoice_date = date(2026, 12, 1)
+        assert trial.sync().code == 0
+        held.append(sum(client.quantities.values()))
+    assert [number - held[0] for number in held] == [0, 0, 0, 3]
 
 
 @pytest.mark.fault(

@@ -17,6 +17,7 @@ from kisi.model import (
     BillingMapping,
     Category,
     CountingRules,
+    Cycle,
     GuardRules,
     ProductRow,
     Rules,
@@ -63,6 +64,61 @@ def test_a_period_begins_one_cycle_before_the_next_invoice(next_invoice, cycle, 
     assert found == date.fromisoformat(begins)
 
 
+@pytest.mark.parametrize(
+    ("next_invoice", "cycle", "earlier", "begins"),
+    [
+        ("2026-11-30", "Monthly", ("2026-10-31",), "2026-10-31"),  # and not the 30th
+        ("2026-11-30", "Monthly", ("2026-10-30",), "2026-10-30"),
+        ("2026-11-30", "Monthly", ("2026-09-30", "2026-10-31", "2026-11-30"), "2026-10-31"),
+        ("2027-02-28", "Quarterly", ("2026-11-30",), "2026-11-28"),  # it has not come yet
+        ("2026-12-01", "Monthly", ("2026-11-15",), "2026-11-01"),  # corrected by a person
+        ("2026-12-01", "Monthly", ("2026-12-15",), "2026-11-01"),
+        ("2026-12-01", "Full moon", (), "2026-11-01"),
+        ("2026-12-01", "Full moon", ("2026-11-03", "2026-11-17"), "2026-11-17"),
+        ("2026-12-01", "Full moon", ("2026-05-01",), "2026-11-01"),  # long ago, under `peak`
+        (None, "Monthly", ("2026-11-15",), "2026-11-01"),
+    ],
+)
+def test_a_period_begins_where_the_last_one_ended(next_invoice, cycle, earlier, begins):
+    following = date.fromisoformat(next_invoice) if next_invoice else None
+    known = {date.fromisoformat(day) for day in earlier}
+    found = Period.of(following, cycle, on("11-29"), known)
+    assert found.begins == date.fromisoformat(begins)
+    assert found.is_guess == (cycle == "Full moon" and found.begins not in known)
+
+
+@pytest.mark.parametrize(
+    ("names", "months", "days", "words"),
+    [
+        ("Daily", 0, 1, "a day"),
+        ("weekly/Every week", 0, 7, "a week"),
+        ("Bi-Weekly/Fortnightly/2 weeks/Every Two Weeks", 0, 14, "every 2 weeks"),
+        ("4-Weekly/Four-weekly/every 4 weeks", 0, 28, "every 4 weeks"),
+        ("Monthly/1 Month", 1, 0, "a month"),
+        ("Bi-Monthly/Every two months", 2, 0, "every 2 months"),
+        ("Quarterly", 3, 0, "a quarter"),
+        ("Semi-Annual/Semiannually/Half-yearly/6 Months", 6, 0, "every 6 months"),
+        ("Annual/annually/Yearly/1 year", 12, 0, "a year"),
+        ("Biennial/2 Years", 24, 0, "every 2 years"),
+    ],
+)
+def test_the_names_of_cycles_that_kisi_knows(names, months, days, words):
+    assert {Cycle.named(name) for name in names.split("/")} == {(months, days, words)}
+
+
+@pytest.mark.parametrize("name", ["", "None", "Semi-Monthly", "4-4-5 Fiscal", "0 weeks", "Custom"])
+def test_a_cycle_of_another_name_is_not_known(name):
+    assert Cycle.named(name) is None
+
+
+@pytest.mark.parametrize("next_invoice", [date.min, date.max])
+@pytest.mark.parametrize("cycle", ["Annually", "Weekly", "99 years", "?"])
+def test_no_date_is_too_early_or_too_late(next_invoice, cycle):
+    period = Period.of(next_invoice, cycle, TODAY)
+    assert look_back(period.begins) <= period.begins <= TODAY
+    assert any(period.remarks(TODAY)) == (next_invoice < TODAY or cycle == "?")
+
+
 # --- a year of nights -----------------------------------------------------------------------------
 
 # Of each month: what was counted on which days (a range to a number), what is missing, and what
@@ -105,7 +161,9 @@ def test_a_year_as_it_was_worked_out_by_hand():
         last -= timedelta(days=1)
         begins = Period.of(last + timedelta(days=1), "Monthly", last).begins
         until = {day: number for day, number in every.items() if day <= last}
-        found = [number_of(one, Period(begins), until) for one in (PEAK, AVERAGE, "day:15", "day:31")]
+        found = [
+            number_of(one, Period(begins), until) for one in (PEAK, AVERAGE, "day:15", "day:31")
+        ]
         assert found == wanted, month
 
 
