@@ -210,13 +210,17 @@ class Lines(Runs):
                         self._record_terms(row["id"], at, told)
 
     def restate(self, run_id: int, changed: Iterable[ConfirmedLine]) -> None:
-        """What these owned lines bill is as told; their quantity is not looked at."""
+        """What these owned lines bill is as told; their quantity is not looked at.
+
+        A reversal whose number is what is counted is over: it was of what they billed before.
+        """
         with self._transaction():
             for one in changed:
                 client = self._client(one.line, one.name)
                 row = self._row(f"{_FIND} AND owned", client, one.line.line_id)
                 if row is not None:
-                    self._update("line", row["id"], **_billed(_proof(run_id, one)))
+                    told = {"reversal": _stored(one.line.reversal)}
+                    self._update("line", row["id"], **_billed(_proof(run_id, one)), **told)
 
     def _confirm_line(self, run_id: int, at: datetime, confirmed: ConfirmedLine) -> None:
         """Inside a transaction: the line is kisi's, and held this quantity in this run.

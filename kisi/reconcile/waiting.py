@@ -112,25 +112,35 @@ class Since:
         tenants: dict[int, set[TenantRef]] = defaultdict(set)
         for proof in (proof for fact in billed for proof in fact.proofs):
             tenants[proof.run].update(proof.tenants)
+        times: list[tuple[int, int | None]] = [(run_id, None) for run_id in tenants]
+        # What goes back is to bill devices of then: another line may bill one that is gone today.
+        back = {fact.proofs[0].run for fact in billed if fact.reversal}
+        times += {(min(x), max(x)) for x in product(back, tenants) if x[0] != x[1]}
         found: dict[tuple[Pool, Pool], int] = {}
-        for run_id, mine in sorted(tenants.items()):
-            for pair, devices in _near(mine, self._moved_since(run_id, mine)).items():
+        for first, last in times:
+            mine = tenants[first]
+            for pair, devices in _near(mine, self._moved(first, last, mine)).items():
                 found[pair] = max(devices, found.get(pair, 0))
         return found
 
-    def _moved_since(self, run_id: int, unread: Collection[TenantRef]) -> Moves:
-        """`unread`: tenants that count also where today has no reading of them."""
-        then = self.past(run_id, None)
+    def _moved(self, first: int, last: int | None, unread: Collection[TenantRef]) -> Moves:
+        """From one run to another or (None) to today.
+
+        `unread`: tenants that count also where today has no reading of them.
+        """
+        then, now = self.past(first, None), self.evidence
+        if last is not None:
+            now = self.past(last, None)
         changed = {
             tenant
-            for tenant, reading in self.evidence.items()
+            for tenant, reading in now.items()
             if tenant not in then or then[tenant].fingerprint != reading.fingerprint
         }
-        unread = {tenant for tenant in unread if tenant in then and tenant not in self.evidence}
+        unread = {tenant for tenant in unread if tenant in then and tenant not in now}
         newest = self.past(None, unread) if unread else {}
         return moved(
             _each(then[tenant] for tenant in sorted(changed | unread) if tenant in then),
-            _each(self.evidence[tenant] for tenant in sorted(changed)),
+            _each(now[tenant] for tenant in sorted(changed)),
             _each(
                 newest[tenant]
                 for tenant in sorted(unread)

@@ -561,6 +561,46 @@ def test_a_line_that_falls_by_its_count_may_still_bill_what_moved_to_it(scene):
     assert quantities(scene) == (9, 5)
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_a_device_that_moved_and_vanished_is_on_the_line_that_billed_it_last(scene, later):
+    """No reading of today tells so; those that proved the two lines do."""
+    scene.bill(COMPANY, company(2))
+    scene.cw.agreement("251", "1043")
+    scene.uses(0, uid="VSRV-2")
+    night(scene, 10)
+    here, empty = scene.hq.answers[COMPANY.tenants[0]], scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    one_moves(scene)
+    there = scene.hq.answers[TenantRef("hq", "VSRV-2")]
+    if later:  # it is nowhere in the run that is undone
+        scene.hq.add(empty)
+    wrong = scene.sync()
+    scene.hq.add(there)
+    scene.sync()
+    assert quantities(scene) == (9, 1)
+    scene.hq.add(empty)
+    asked = scene.sync(revert=wrong.run)
+    assert (guards(asked, "Client 2"), quantities(scene)) == (["to-zero"], (9, 1))
+    scene.sync(asked.client().plan_id)
+    assert quantities(scene) == (9, 1)
+    scene.sync(asked.client("Client 2").plan_id)
+    assert quantities(scene) == (10, 0)
+    scene.hq.add(here)
+    assert scene.sync().code is ExitCode.OK
+    assert quantities(scene) == (10, 0)
+
+
+def test_it_is_over_once_the_count_was_that_number_also_where_another_guard_holds_that(scene):
+    """It was of the devices from before: nights later others may be billed for those."""
+    night(scene, 90)
+    wrong = night(scene, 80)
+    assert guards(night(scene, 80, revert=wrong.run)) == ["reverted"]
+    scene.guards = GuardRules(increase_percent=5, increase_units=0)
+    held = night(scene, 90)
+    assert (guards(held), numbers(held)) == (["increase"], [(80, 90)])
+    assert night(scene, 80).code is ExitCode.OK
+    assert scene.cw.quantities() == {"1200": 80}
+
+
 @pytest.mark.parametrize("policy", ["today", "peak"])
 def test_what_goes_back_is_on_no_invoice_for_the_days_before_it(scene, policy):
     scene.mapping = mapping(replace(ALL_ROW, count=policy))

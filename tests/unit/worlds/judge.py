@@ -237,10 +237,10 @@ class Judge:
             old = self.before.get(where)
             if old is not None and old.quantity == line.quantity:
                 continue
+            if self._is_back(where, line, seen):
+                continue  # what bills no more than it should may as well bill today's devices
             if old is None or line.quantity > old.quantity:
                 rises.add(where)
-            if self._is_back(where, line, seen):
-                continue
             one = now.desired.get(Slot(where.psa, where.agreement, line.product))
             was = "new" if old is None else old.quantity
             change = f"{where} of product {line.product}: {was} -> {line.quantity}"

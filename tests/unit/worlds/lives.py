@@ -344,13 +344,19 @@ def guards(dice: random.Random) -> GuardRules:
     )
 
 
-def live(seed: int, story: list[str] | None = None, kinds: events.Kinds = events.EVENTS) -> int:
+def live(
+    seed: int,
+    story: list[str] | None = None,
+    kinds: events.Kinds = events.EVENTS,
+    reverts: float = 0.2,
+) -> int:
     """The whole life of the world of a seed; returns how many nights it had.
 
     Args:
         seed: Everything follows from it.
         story: Filled with what happens, in lines.
         kinds: What may happen.
+        reverts: In how many of all nights a run is undone.
 
     Raises:
         Broken: A promise was not kept.
@@ -370,7 +376,7 @@ def live(seed: int, story: list[str] | None = None, kinds: events.Kinds = events
             for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 4])):
                 events.happen(world, dice, kinds)
             events.trouble(world, dice)
-            _a_night(life, dice, new)
+            _a_night(life, dice, new, reverts)
         world.told += world.described()
         life.rest(dice.choice(QUIET), dice)
         return life.nights
@@ -386,13 +392,15 @@ def _begin(life: Life, dice: random.Random) -> None:
             life.night(life.last.plan_id)
 
 
-def _a_night(life: Life, dice: random.Random, new: random.Random | None = None) -> None:
+def _a_night(
+    life: Life, dice: random.Random, new: random.Random | None = None, reverts: float = 0
+) -> None:
     """With `new` dice, some nights undo a run, and some have too little time for all clients."""
     names = [client.name for client in life.world.clients]
     only = tuple(dice.sample(names, dice.randint(1, len(names)))) if dice.random() < 0.15 else ()
     exclude = (dice.choice(names),) if not only and len(names) > 1 and dice.random() < 0.1 else ()
     run = life.office.run
-    revert = new.randint(max(1, run - 3), run) if new and run and new.random() < 0.2 else None
+    revert = new.randint(max(1, run - 3), run) if new and run and new.random() < reverts else None
     # Of several PSAs nobody knows which one looks at the clock first.
     looks = new and new.random() < 0.15 and len(life.world.psas) == 1 and new.randint(2, 16)
     more = {"only": only, "exclude": exclude, "revert": revert, "looks": looks or None}

@@ -38,6 +38,16 @@ def test_random_worlds(part: int) -> None:
             pytest.fail(f"world {seed} (python -m tests.unit.worlds {seed}): {error}")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_random_worlds_in_which_every_second_run_undoes_one(part: int) -> None:
+    for seed in range(part * PART, (part + 1) * PART):
+        try:
+            live(seed, reverts=0.5)
+        except Broken as error:
+            pytest.fail(f"world {seed}, of live({seed}, reverts=0.5): {error}")
+
+
 @pytest.mark.parametrize(
     "seed",
     [
