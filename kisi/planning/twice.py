@@ -93,7 +93,8 @@ def lasting_lines(
     """For each line that rises, those that bill devices which it is to bill, too.
 
     That is a line whose policy, or whose reversal, bills more than is counted; and for one that
-    goes back to more than is counted, any that bills its count, or that does not come down.
+    goes back to more than is counted, any that bills its count, or that does not come down. A
+    line that is to go back, and bills no more than its count so far, holds up only others like it.
 
     Each line comes with its pools, joined where devices surely went, and joined as for what waits:
     what goes back does not come down with its count, whatever tells that devices have left it. A
@@ -112,24 +113,29 @@ def lasting_lines(
         for pool in pools:
             group[pool].append(line)
 
-    def meets(rise: PlannedLine, other: PlannedLine) -> bool:
-        same_row = rise.application == other.application and rise.orphaned == other.orphaned
-        if rise.ref == other.ref and (other.policy == "peak" or same_row):
-            return False
-        if rise.goes_back and other.goes_back and _run(rise) == _run(other):
-            return False
-        if other.excess <= 0:
-            return True
-        return other.excess + rise.after > (rise.after if rise.counted is None else rise.counted)
-
     lasting: dict[LineSlot, tuple[PlannedLine, ...]] = {}
     for line, sure, joined in stakes:
         stands = joined if line.excess > 0 and line.goes_back else ()
         places = ((over, sure), (back, joined), (standing, stands))
         others = [x for group, pools in places for pool in sorted(pools) for x in group[pool]]
-        if line.delta > 0 and (found := [x for x in others if meets(line, x)]):
+        if line.delta > 0 and (found := [x for x in others if _meets(line, x)]):
             lasting[line.slot] = tuple(dict.fromkeys(found))
     return lasting
+
+
+def _meets(rise: PlannedLine, other: PlannedLine) -> bool:
+    """Whether the rise waits for another line, whose devices it may be to bill, too."""
+    same_row = rise.application == other.application and rise.orphaned == other.orphaned
+    if rise.ref == other.ref and (other.policy == "peak" or same_row):
+        return False
+    if rise.goes_back and other.goes_back and _run(rise) == _run(other):
+        return False
+    not_yet = other.goes_back and (other.before or 0) <= (other.counted or 0) < other.after
+    if not_yet and not (rise.goes_back and rise.excess > 0):
+        return False
+    if other.excess <= 0:
+        return True
+    return other.excess + rise.after > (rise.after if rise.counted is None else rise.counted)
 
 
 def _run(line: PlannedLine) -> int | None:

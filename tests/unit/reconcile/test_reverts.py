@@ -371,6 +371,19 @@ def test_what_another_clients_line_bills_since_is_not_billed_twice_without_being
     assert quantities(scene) == (5, 71)
 
 
+def test_what_cannot_go_back_holds_up_no_line_that_rises_by_its_count(scene):
+    """Else two lines would wait for each other, and on one agreement no id releases either."""
+    asked = night(scene, 5, revert=moved(scene, later=True).run)
+    assert guards(asked) == ["elsewhere"]
+    scene.uses(22, uid="VSRV-2")
+    rises = night(scene, 5)
+    assert (guards(rises), guards(rises, "Client 2")) == (["elsewhere"], [])
+    assert quantities(scene) == (5, 72)
+    assert rises.client().plan_id == asked.client().plan_id
+    assert night(scene, 5, revert=asked.run).code is ExitCode.OK
+    assert quantities(scene) == (5, 72)
+
+
 def test_a_changed_agreement_goes_back_with_both_lines(scene):
     night(scene, 10)
     scene.cw.agreement("250", "2000")

@@ -275,7 +275,7 @@ class Life:
 def _withdrawn_by(line: PlannedLine) -> int | None:
     """The run to revert where a line is to go back, and no id lets it."""
     no_id = line.hold is not None and line.hold.guard == "lasting"
-    return line.reversal.by if no_id and line.reversal else None
+    return line.reversal.by if no_id and line.goes_back and line.reversal else None
 
 
 # --- random worlds ----------------------------------------------------------------------------------
