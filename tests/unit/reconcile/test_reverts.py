@@ -295,7 +295,7 @@ def die_while_writing(scene: Scene, plan_id: str, *, landed: bool) -> None:
     found = scene.look()
     record_reading(scene.journal, run, at, found, scene.rules())
     shown = resolve(found, scene.psas)
-    keys = accept(scene.journal, run, at, "ada", found.plan, [plan_id], shown)
+    keys, _ = accept(scene.journal, run, at, "ada", found.plan, [plan_id], shown)
     plan = resolve(found, scene.psas, keys)
     (line,) = plan.companies[0].lines
     assert line.hold is None
