@@ -24,8 +24,13 @@ _ONE_DAY = timedelta(days=1)
 _LOOK_BACK = 31
 """How many days before a period a reading proves that kisi ran then."""
 _MONTH = Cycle(1, 0, "a month")
-_SHORTER = timedelta(days=3)
-"""By how much a month may be shorter than the one before."""
+_SHORTER = 3
+"""By how many days a month may be shorter than the one before."""
+_OVERDUE = (
+    ". A whole billing cycle has passed: make it, or correct the next invoice date in the PSA, "
+    "with `kisi sync` after each invoice; if something else invoices the agreement, choose "
+    '`count = "today"`'
+)
 _LAST = 29
 """From this day on, `day:N` is the month's last."""
 
@@ -58,9 +63,10 @@ class Period(NamedTuple):
             return cls(today.replace(day=1), cycle=cycle)
         known = Cycle.named(cycle)
         begins = _shifted(next_invoice, known or _MONTH, -1)
-        until = min(today, begins + _SHORTER if known else today)
-        turned = [day for day in earlier if begins <= day <= until and day < next_invoice]
-        is_guess = not (known or turned) and bool(cycle)
+        turned = [day for day in earlier if begins <= day <= today and day < next_invoice]
+        if known:
+            turned = [day for day in turned if (day - begins).days <= _SHORTER]
+        is_guess = bool(cycle) and not (known or turned)
         return cls(min(max(turned, default=begins), today), next_invoice, cycle, is_guess)
 
     def counts(self, policy: str, day: date) -> bool:
@@ -75,18 +81,12 @@ class Period(NamedTuple):
                 f'kisi does not know the billing cycle "{self.cycle}" and takes it for a month, '
                 "until the PSA has shown a second next invoice date"
             )
-        if self.ends is None or self.ends > today:
-            return
-        said = f"the invoice of {self.ends} has not been made in the PSA"
-        count = "readings since then count for the next one"
-        if _shifted(self.ends, Cycle.named(self.cycle) or _MONTH, 1) > today:
-            yield f"{said}; {count}"
-            return
-        yield (
-            f"{said}, and a whole billing cycle has passed; {count}: make it, or correct the next "
-            "invoice date in the PSA, with `kisi sync` after each invoice; if something else "
-            'invoices the agreement, choose `count = "today"`'
-        )
+        if self.ends is not None and self.ends <= today:
+            following = _shifted(self.ends, Cycle.named(self.cycle) or _MONTH, 1)
+            yield (
+                f"the invoice of {self.ends} has not been made in the PSA; readings since then "
+                "count for the next one" + _OVERDUE * (following <= today)
+            )
 
 
 def _shifted(day: date, cycle: Cycle, number: int) -> date:

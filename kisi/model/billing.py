@@ -82,7 +82,7 @@ class Cycle(NamedTuple):
         >>> Cycle.named("Bi-Weekly")
         Cycle(months=0, days=14, words='every 2 weeks')
         """
-        word = "".join(filter(str.isalnum, name)).casefold()
+        word = _BETWEEN.sub("", name).casefold()
         found = _CYCLE.fullmatch(_CYCLES.get(word, word))
         if found is None:
             return None
@@ -92,17 +92,12 @@ class Cycle(NamedTuple):
         return cls(number * months, number * days, words)
 
 
+_BETWEEN = re.compile(r"(?<!\d)[\W_]|[\W_](?!\d)")  # `1.5 months` are not 15
 _CYCLE = re.compile(r"(?:every)?([1-9][0-9]?)?(day|week|month|quarter|year)(?:s|ly)?")
 _UNITS = {"day": (0, 1), "week": (0, 7), "month": (1, 0), "quarter": (3, 0), "year": (12, 0)}
-_CYCLES = {
-    **dict.fromkeys(("biweekly", "fortnightly", "fortnight", "everytwoweeks"), "2week"),
-    **dict.fromkeys(("fourweekly", "everyfourweeks"), "4week"),
-    **dict.fromkeys(("bimonthly", "everytwomonths"), "2month"),
-    **dict.fromkeys(("semiannual", "semiannually", "halfyearly", "everysixmonths"), "6month"),
-    **dict.fromkeys(("annual", "annually"), "year"),
-    **dict.fromkeys(("biennial", "biennially"), "2year"),
-    "daily": "day",
-}
+_CYCLES = {"daily": "day", "biweekly": "2week", "fortnightly": "2week", "fourweekly": "4week"}
+_CYCLES |= {"bimonthly": "2month", "halfyearly": "6month", "semiannual": "6month"}
+_CYCLES |= {"semiannually": "6month", "annual": "year", "annually": "year", "biennial": "2year"}
 
 
 class DeviceClass(StrEnum):

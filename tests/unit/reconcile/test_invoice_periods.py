@@ -72,7 +72,7 @@ def test_an_agreement_that_nobody_invoices_is_told_and_each_invoice_has_its_own_
     for day, devices in (("2027-01-01", 70), ("2027-02-10", 72)):
         held, (note,) = night(scene, "peak", day, devices, DECEMBER)
         assert held == 90
-        assert "a whole billing cycle has passed" in note
+        assert "A whole billing cycle has passed: make it" in note
         assert "with `kisi sync` after each invoice" in note
     # Now they are made, one after the other.
     assert night(scene, "peak", "2027-02-11", 71, JANUARY)[0] == 85
