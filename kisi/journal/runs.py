@@ -64,6 +64,8 @@ class Subject(StrEnum):
     """The licence keys of each mapped tenant (`KeyUse`), as it was last read."""
     TENANTS = "tenants"
     """What each tenant was called when it was last read: `source:tenant` to name."""
+    DOUBLES = "doubles"
+    """How many devices a person lets two tenants count (`kisi.planning.AcceptedDoubles`)."""
 
 
 class Billing(StrEnum):

@@ -38,7 +38,8 @@ class GuardContext:
         empty_sources: Sources of which every tenant counts 0 although there was more.
         unshown: New lines that an earlier run sent and that the PSA does not show.
         elsewhere: For each line that rises, why it waits for lines that this run does not plan.
-        twice: Lines whose devices are counted in other places too: how many, and where.
+        twice: Lines of whose devices more than was accepted are counted in other places too: how
+            many, and where.
         lasting: As in `Arrangement`.
     """
 

@@ -3,7 +3,8 @@
 A device has one place. It is counted in two where it moved while the run was reading, where an old
 record of it is left on the server that it came from, or where two Security Centers know it. Within
 the tenants of one client in one source such a device counts once; anywhere else it would be billed
-twice, and what rises because of it waits for a person.
+twice, and what rises because of it waits for a person. Once that was accepted, it waits again only
+where more of them are counted twice.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ DeviceHashes = Mapping[Pool, Collection[int]]
 """The devices that are counted in each pool, each as the same 64 bits wherever it is counted."""
 Doubles = Mapping[Pool, Mapping[TenantRef, int]]
 """How many devices of a pool other tenants count for the same application."""
+AcceptedDoubles = Mapping[str, int]
+"""How many devices a person lets two tenants count, by application and tenants (`_pair`)."""
 
 
 def counted_twice(devices: DeviceHashes, mapping: BillingMapping) -> Doubles:
@@ -48,6 +51,31 @@ def counted_twice(devices: DeviceHashes, mapping: BillingMapping) -> Doubles:
             if here.source != there.source or clients.get(here) != clients.get(there):
                 found[pool][there] += 1
     return found
+
+
+def _pair(pool: Pool, other: TenantRef) -> str:
+    """The same from both sides."""
+    return "\n".join((pool.application, *sorted(map(str, (pool.tenant, other)))))
+
+
+def still_accepted(
+    accepted: AcceptedDoubles,
+    doubles: Doubles,
+    billed: Iterable[Pool],
+    read: Collection[TenantRef],
+) -> AcceptedDoubles:
+    """What is accepted after a run: no more than is counted twice now, where both were `read`.
+
+    `billed` are the pools of lines that a person let rise in it.
+    """
+    now = {_pair(pool, x): number for pool in doubles for x, number in doubles[pool].items()}
+    known = set(map(str, read))
+    kept = {
+        pair: min(number, now.get(pair, 0)) if known.issuperset(pair.split("\n")[-2:]) else number
+        for pair, number in accepted.items()
+    }
+    new = {_pair(pool, x) for pool in billed for x in doubles.get(pool, ())}
+    return {pair: x for pair, x in {**kept, **{y: now[y] for y in new}}.items() if x}
 
 
 def _clients(mapping: BillingMapping) -> Mapping[TenantRef, Company]:
@@ -77,12 +105,28 @@ def doubles_of(
     return found
 
 
-def with_notes(plan: CompanyPlan, doubles: Mapping[LineSlot, str]) -> CompanyPlan:
-    """Says what is counted twice also where no line rises, and so nothing waits for a person."""
+def told_and_asked(
+    doubles: Doubles,
+    accepted: AcceptedDoubles,
+    plans: Collection[CompanyPlan],
+    mapping: BillingMapping,
+) -> tuple[Mapping[LineSlot, str], Mapping[LineSlot, str]]:
+    """What `doubles_of` says of each line, and what of it is more than a person has accepted."""
+    more = {
+        pool: {x: number for x, number in found.items() if number > accepted.get(_pair(pool, x), 0)}
+        for pool, found in doubles.items()
+    }
+    return doubles_of(plans, doubles, mapping), doubles_of(plans, more, mapping)
+
+
+def with_notes(
+    plan: CompanyPlan, doubles: Mapping[LineSlot, str], asked: Collection[LineSlot]
+) -> CompanyPlan:
+    """Says what is counted twice also where nobody is `asked`, and where no line rises."""
     said = {
         f"{line.application}: {doubles[line.slot]}; `kisi explain` shows the devices of both."
         for line in plan.lines
-        if line.slot in doubles and line.delta <= 0
+        if line.slot in doubles and (line.delta <= 0 or line.slot not in asked)
     }
     return replace(plan, notes=(*plan.notes, *sorted(said)))
 

@@ -51,8 +51,10 @@ from kisi.model import (
     unmapped_tenants,
 )
 from kisi.planning import (
+    AcceptedDoubles,
     CurrentState,
     DesiredState,
+    Doubles,
     GuardContext,
     OwnedLines,
     Owners,
@@ -60,7 +62,6 @@ from kisi.planning import (
     billed_applications,
     counted_twice,
     desired_state,
-    doubles_of,
     empty_sources,
     failed,
     first_day,
@@ -73,6 +74,7 @@ from kisi.planning import (
     plan_company,
     ref_of,
     release,
+    told_and_asked,
     with_ids,
     with_notes,
     with_policies,
@@ -101,6 +103,7 @@ class JournalState:
     accepts: Mapping[LineSlot, int] = field(default_factory=dict)
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted and could not be written yet."""
+    doubles: AcceptedDoubles = field(default_factory=dict)
     pending: tuple[Operation, ...] = ()
     unproven: tuple[Operation, ...] = ()
     """Writes after which nobody has seen yet whether something else changed."""
@@ -144,6 +147,7 @@ class Reconciled:
     """What the owned lines that were read held then, and their prices."""
     accepted: frozenset[str] = frozenset()
     """The keys of lines that were accepted in an earlier run and could not be written yet."""
+    doubles: Doubles = field(default_factory=dict)
     others: OthersSeen = field(default_factory=OthersSeen)
     turns: tuple[AgreementRef, ...] = ()
     """Where clients are billed, those first that were confirmed longest ago."""
@@ -211,14 +215,16 @@ def reconcile(
     )
     read = (x for x in collected.usages.values() if not mapping.ignores(x.tenant.ref))
     uses = (use for usage in read for use in usage.unmapped)
+    doubles = counted_twice(collected.devices, mapping)
     context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
-    context = replace(context, lasting=arrangement.lasting)
+    twice, asked = told_and_asked(doubles, memory.doubles, plans, mapping)
+    context = replace(context, lasting=arrangement.lasting, twice=asked)
     mapped = {str(ref) for company in mapping.companies for ref in company.tenants}
     keys = {ref: x for ref, x in {**memory.keys, **collected.keys}.items() if ref in mapped}
     nobodys = tuple(_without_client(collected, billed))
     plan = Plan(
         companies=tuple(
-            _with_invoice(with_notes(plan, context.twice), state.agreements) for plan in plans
+            _with_invoice(with_notes(plan, twice, asked), state.agreements) for plan in plans
         ),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
         unmapped_uses=() if mapping.companies else tuple(uses),
@@ -245,6 +251,7 @@ def reconcile(
         keys=keys,
         held=tuple(unplanned.held()),
         accepted=memory.accepted,
+        doubles=doubles,
         others=others,
         turns=tuple(places),
         reverted=reverted,
@@ -327,7 +334,6 @@ def _guard_context(
         empty_sources=empty_sources(collected.totals(), plans, index),
         unshown=frozenset(one.line.slot for one in unshown(settlements)),
         elsewhere=elsewhere,
-        twice=doubles_of(plans, counted_twice(collected.devices, rules.mapping), rules.mapping),
     )
 
 
@@ -339,8 +345,8 @@ def _with_invoice(plan: CompanyPlan, agreements: Mapping[AgreementRef, Agreement
 
 def _guarded(plan: Plan, context: GuardContext) -> Plan:
     """The plan after the guards: of each client first, then of the whole run."""
-    companies = _each(plan.companies, lambda company: guard(company, context))
-    return guard_run(replace(plan, companies=tuple(companies)), context)
+    companies = tuple(_each(plan.companies, lambda company: guard(company, context)))
+    return guard_run(replace(plan, companies=companies), context)
 
 
 def _each(

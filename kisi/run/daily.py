@@ -202,6 +202,7 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         tenants=journal.latest(Subject.TENANTS) or {},
         keys=journal.keys(),
         accepted=journal.accepted(),
+        doubles=journal.latest(Subject.DOUBLES) or {},
         past=journal.readings,
         confirmed=journal.confirmed(),
         days=journal.days,

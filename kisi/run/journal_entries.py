@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from kisi.counting import each_once
 from kisi.errors import Withheld
-from kisi.journal import ClientState, ConfirmedLine, Journal, PackedUsage
+from kisi.journal import ClientState, ConfirmedLine, Journal, PackedUsage, Subject
 from kisi.model import (
     Action,
     Company,
@@ -22,7 +22,7 @@ from kisi.model import (
     Rules,
     Status,
 )
-from kisi.planning import accepted_keys, settled
+from kisi.planning import accepted_keys, settled, still_accepted
 from kisi.reconcile.pipeline import Reconciled
 from kisi.reconcile.summary import is_current, is_shown, together, trouble
 
@@ -81,7 +81,13 @@ def record_outcome(
     }
     journal.disown(x for x in found.facts if created.get(x.slot, x.line_id) != x.line_id)
     journal.record_clients(run, at, map(_client_state, plan.companies))
-    journal.use_accepted(accepted_and_written(found.plan, plan), still_guarded(found.plan, plan))
+    accepted = [*accepted_and_written(found.plan, plan)]
+    rose = {line.slot for line in accepted if line.delta > 0}
+    pools = {pool for at, line in _lines(plan) if line.slot in rose for pool in _counted(at, line)}
+    doubles = journal.latest(Subject.DOUBLES) or {}
+    doubles = still_accepted(doubles, found.doubles, pools, found.usages)
+    journal.replace_latest(run, at, Subject.DOUBLES, doubles)
+    journal.use_accepted(accepted, still_guarded(found.plan, plan))
 
 
 def doubted(plan: Plan) -> set[Pool]:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from kisi.sandbox.ksc_records import Device
+from kisi.sandbox.world import Client
 from tests.e2e.conftest import Operator
 
 
@@ -53,3 +55,51 @@ def test_devices_that_two_clients_count_in_one_run_are_billed_once(operator: Ope
 
     operator.sync("--accept", result.company("Fabrikam")["plan_id"])
     assert fabrikam.quantities == {product: 19}
+
+
+def test_devices_that_are_to_be_billed_twice_are_asked_for_again_only_if_they_are_more(
+    operator: Operator,
+):
+    product = operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=20)
+    fabrikam = operator.client("Fabrikam", workstations=20)
+    operator.sync()
+    both = _shared(contoso, fabrikam, 5)
+    held = operator.sync()
+    assert (held.code, held.holds("Fabrikam")) == (6, {str(product): "counted-twice"})
+    assert operator.sync("--accept", held.company("Fabrikam")["plan_id"]).code == 0
+
+    for client in (fabrikam, contoso):  # the same five, seen from either side
+        operator.next_night()
+        client.add_devices()
+        assert operator.sync().code == 0
+    assert (contoso.quantities, fabrikam.quantities) == ({product: 21}, {product: 26})
+    verbose = operator.run("preview", "-v")
+    assert "5 of its devices are counted in" in " ".join(verbose.out.split())
+
+    operator.next_night()
+    for device in both[:2]:  # two old records are deleted
+        contoso.server.remove_device(device)
+    assert operator.sync().code == 0
+    assert contoso.quantities == {product: 19}
+    operator.next_night()
+    _shared(fabrikam, contoso, 2)
+    held = operator.sync()
+    assert (held.code, held.holds("Contoso")) == (6, {str(product): "counted-twice"})
+    (line,) = held.company("Contoso")["lines"]
+    assert line["hold"]["reason"].startswith("5 of its devices are counted in ")
+    assert (contoso.quantities, fabrikam.quantities) == ({product: 19}, {product: 26})
+    assert operator.sync("--accept", held.company("Contoso")["plan_id"]).code == 0
+    operator.next_night()
+    fabrikam.add_devices()
+    assert operator.sync().code == 0
+    assert (contoso.quantities, fabrikam.quantities) == ({product: 21}, {product: 27})
+
+
+def _shared(client: Client, other: Client, number: int) -> list[Device]:
+    """The first devices of a client are on another client's server too."""
+    devices = client.devices()[:number]
+    for device in devices:
+        other.server.devices.append(device)
+        other.first_key.use(device)
+    return devices

@@ -1,7 +1,13 @@
 """Devices that two tenants count in one run."""
 
 from kisi.model import Pool, TenantRef
-from kisi.planning import counted_twice, doubles_of, with_notes
+from kisi.planning import (
+    counted_twice,
+    doubles_of,
+    still_accepted,
+    told_and_asked,
+    with_notes,
+)
 from tests.unit.build import mapping
 from tests.unit.fakes import planned
 from tests.unit.planning.arranged import client, ready
@@ -49,7 +55,7 @@ def test_a_line_says_how_many_and_where():
     }
     none = planned(4, 0, "9", line_id="9", application="B")
     assert doubles_of([ready(CONTOSO, none)], twice(devices, CONTOSO, LAB), whole) == {}
-    (note,) = with_notes(plan, said).notes
+    (note,) = with_notes(plan, said, said).notes
     assert note.startswith("B: 1 of its devices is counted in hq:t2 of Lab too; `kisi explain`")
 
 
@@ -65,3 +71,26 @@ def test_what_several_tenants_count_is_added_up_and_each_place_is_said():
         "2 of its devices are counted in hq:t2 of Lab too; "
         "1 of its devices is counted in hq:t4 of North too"
     )
+
+
+def test_what_was_accepted_is_asked_again_only_where_more_is_counted_twice():
+    whole = mapping(companies=(CONTOSO, LAB))
+    three = twice({(T1, "A"): [1, 2, 3], (T2, "A"): [1, 2, 3]}, CONTOSO, LAB)
+    two = twice({(T1, "A"): [1, 2], (T2, "A"): [1, 2]}, CONTOSO, LAB)
+    accepted = still_accepted({}, three, [Pool(T1, "A")], [T1, T2])
+    line = planned(10, 11, application="A")
+    for company in (CONTOSO, LAB):  # one pair of lines, from either side
+        plan = ready(company, line)
+        said = {line.slot: doubles_of([plan], three, whole)[line.slot]}
+        assert told_and_asked(three, {}, [plan], whole) == (said, said)
+        assert told_and_asked(three, accepted, [plan], whole) == (said, {})
+        assert with_notes(plan, said, {}).notes
+        assert with_notes(plan, said, said).notes == ()
+    fewer = still_accepted(accepted, two, [], [T1, T2])
+    assert told_and_asked(two, fewer, [ready(CONTOSO, line)], whole)[1] == {}
+    assert told_and_asked(three, fewer, [ready(CONTOSO, line)], whole)[1] == {
+        line.slot: "3 of its devices are counted in hq:t2 of Lab too"
+    }
+    assert still_accepted(accepted, {}, [], [T1]) == accepted  # nobody knows of the other one
+    assert still_accepted(accepted, {}, [], [T1, T2]) == {}
+    assert still_accepted({}, three, [], [T1, T2]) == {}
