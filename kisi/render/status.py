@@ -69,6 +69,7 @@ _NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
 """Clients in the way of invoicing."""
+_BROUGHT_BACK = ("reverted", Status.READY)
 _OVER = ("left", "orphaned")
 """The holds of lines that nobody is to be billed for any more."""
 _POINTS = 5
@@ -385,6 +386,9 @@ class Readiness:
     """Lines of clients with billing off: named, and not in the way."""
     due: tuple[tuple[str, date, bool], ...] = ()
     """The invoices that are due within `max_age`, or overdue: whose, when, whether it is ready."""
+    reverted: tuple[str, ...] = ()
+    """Clients whose lines a person has brought back to before a run: named, and not in the way,
+    until the next run holds what is counted."""
 
     @property
     def ready(self) -> bool:
@@ -421,6 +425,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
         tuple(line for line in view.left if not line.is_off),
         tuple(line for line in view.left if line.is_off),
         tuple((name, day, name not in dict(blockers)) for day, name in due),
+        tuple(one.name for one in billed if (one.guard, one.status) == _BROUGHT_BACK),
     )
 
 
@@ -456,7 +461,9 @@ def ready_sentence(readiness: Readiness) -> str:
     """The answer, naming the clients that are in the way, and the invoices that are due."""
     when = ((x, f"{day}" if ready else f"{day}, NOT ready") for x, day, ready in readiness.due)
     due = f" Invoices due: {by_cause(when, _NAMED_AT_MOST)}." if readiness.due else ""
-    return _is_ready(readiness) + due
+    back = together(readiness.reverted, _NAMED_AT_MOST) if readiness.reverted else ""
+    back = back and f" Billed as before a reverted run, and not as counted: {back}."
+    return _is_ready(readiness) + due + back
 
 
 def _is_ready(readiness: Readiness) -> str:

@@ -218,6 +218,16 @@ def still_guarded(before: Plan, after: Plan) -> Iterable[tuple[Company, Collecti
             yield client.company, {line.hold.key for line in lines if line.hold is not None}
 
 
+def _brought_back(client: CompanyPlan) -> Iterable[str]:
+    """What a person has just accepted to be billed instead of what is counted."""
+    for line in client.lines:
+        if line.reversal and line.goes_back and line.outcome is Outcome.APPLIED:
+            yield (
+                f"{line.application}, {line.category}: {line.after} again, as before run "
+                f"{line.reversal.run}; the next run holds what is counted"
+            )
+
+
 def _client_state(client: CompanyPlan) -> ClientState:
     cause = client.failure or client.hold
     if cause is None and client.unmapped:  # not ready to be invoiced
@@ -229,5 +239,7 @@ def _client_state(client: CompanyPlan) -> ClientState:
     confirmed = is_current(client)
     if client.status is Status.READY and not confirmed and cause is None:
         return ClientState(client.company, Status.FAILED, "write", trouble(client))
+    if cause is None and (back := [*_brought_back(client)]):  # held from the next run on
+        cause = Hold("reverted", "; ".join(back), "First mend what was wrong.")
     told = (cause.guard, cause.reason, cause.remedy) if cause else ("", "", "")
     return ClientState(client.company, client.status, *told, confirmed=confirmed)

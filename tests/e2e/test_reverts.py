@@ -19,6 +19,10 @@ def night(operator: Operator, *arguments: str) -> Result:
     return operator.sync(*arguments)
 
 
+def told(result: Result) -> str:
+    return " ".join(result.out.split())
+
+
 def run_of(result: Result) -> str:
     return str(result.document["run"])
 
@@ -49,6 +53,11 @@ def test_an_update_is_undone_and_stays_undone_over_several_nights(operator: Oper
     done = night(operator, "--accept", plan_id)
     assert (done.code, units(contoso)) == (0, [90])
     assert [one.method for one in done.writes] == ["PATCH"]
+    ready = operator.run("status", "--ready")  # for an invoice made now; the next run asks again
+    assert ready.code == 0
+    assert "Billed as before a reverted run, and not as counted: Contoso." in told(ready)
+    of_contoso = told(operator.run("status", "--client", "Contoso"))
+    assert "90 again, as before run 2; the next run holds what is counted" in of_contoso
     contoso.add_devices(n=1)
     for _ in range(2):
         held = night(operator)
@@ -61,7 +70,8 @@ def test_an_update_is_undone_and_stays_undone_over_several_nights(operator: Oper
     assert (away.code, units(contoso)) == (0, [95])
     contoso.add_devices(n=1)
     assert (night(operator).code, units(contoso)) == (0, [96])
-    assert operator.run("status", "--ready").code == 0
+    ready = operator.run("status", "--ready")
+    assert (ready.code, "reverted" in ready.out) == (0, False)
 
 
 def test_a_first_sync_is_undone_to_0_and_nothing_is_deleted(operator: Operator):
