@@ -7,6 +7,7 @@ subscriptions); nobody pays for one that is paused.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from datetime import date, datetime, tzinfo
 from itertools import chain
 
 from kisi.counting.count import category_of
-from kisi.counting.rules import EXPIRED, SUSPENDED
+from kisi.counting.rules import EXPIRED, SUSPENDED, CountingContext, ends
 from kisi.model import (
     Category,
     Company,
@@ -25,6 +26,7 @@ from kisi.model import (
     OutlookKind,
     OutlookRules,
     PlannedLine,
+    Reading,
     TenantRef,
     TenantUsage,
 )
@@ -117,6 +119,30 @@ def _day(at: datetime | None, zone: tzinfo) -> date | None:
         return at and at.astimezone(zone).date()
     except (OverflowError, ValueError):  # the year 9999 stands for never
         return None
+
+
+def turning_points(
+    reading: Reading, usage: TenantUsage, context: CountingContext
+) -> dict[str, tuple[datetime, ...]]:
+    """By application, when an end of its keys, or of a use of one, changes what is counted.
+
+    The last of these instants until now, and the next one: a clock that is wrong by so much counts
+    wrongly.
+    """
+    used = {row.serial for row in reading.rows if row.current}
+    found: dict[str, set[datetime]] = defaultdict(set)
+    for key in reading.keys:
+        if key.used != 0 or key.serial in used:
+            found[key.serial] |= set(ends(key, context.rules))
+    for row in reading.rows:
+        if row.current and row.expires is not None:
+            found[row.serial].add(row.expires)
+    points = {}
+    for one in usage.applications:
+        instants = sorted(set[datetime]().union(*(found[key.serial] for key in one.keys)))
+        after = bisect_right(instants, context.now)
+        points[one.application] = tuple(instants[max(after - 1, 0) : after + 1])
+    return points
 
 
 def ended_keys(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
@@ -32,6 +32,8 @@ SUSPENDED = frozenset({_STATE_NAMES[PAUSED], _STATE_NAMES[SOFT_CANCELLED]})
 """The reasons of subscriptions that nobody pays for now, or soon."""
 
 UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
+
+_FIRST, _LAST = (x.replace(tzinfo=UTC) for x in (datetime.min, datetime.max))  # noqa: DTZ901
 
 NOT_STORED = "not in the server's own storage"
 EXPIRED = "expired"
@@ -121,7 +123,7 @@ def _dates(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     end = _end_date(key)
     if end is None or end > now:
         return
-    if end + timedelta(days=key.grace_days) <= now:
+    if _grace_ends(key, end) <= now:
         yield Ruling(EXPIRED)
     elif not rules.grace:
         yield Ruling("subscription in its grace term", settings=("grace",))
@@ -132,9 +134,23 @@ def _end_date(key: Key) -> datetime | None:
     return key.end_date if is_subscription(key) and key.end_date_type == LIMITED else None
 
 
+def _grace_ends(key: Key, end: datetime) -> datetime:
+    return end + min(timedelta(days=key.grace_days), _LAST - end)
+
+
 def expires(key: Key) -> datetime | None:
     """When the key stops counting, if that is known: the earlier of limit date and end date."""
     return min(filter(None, (key.limit_date, _end_date(key))), default=None)
+
+
+def ends(key: Key, rules: CountingRules) -> Iterator[datetime]:
+    """The instants at which the uses of `key`, which count before, do not count any more."""
+    end = _end_date(key)
+    if end is not None and rules.grace:
+        end = _grace_ends(key, end)
+    for at in filter(None, (key.limit_date, end)):
+        if at > _FIRST and judge_key(key, rules, at - timedelta.resolution).counts:
+            yield at
 
 
 def judge_row(row: KeyRow, rules: CountingRules, now: datetime) -> Ruling:

@@ -7,10 +7,18 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from kisi.counting import CountingContext, contradictions, count_tenant, key_uses, without_evidence
+from kisi.counting import (
+    CountingContext,
+    contradictions,
+    count_tenant,
+    key_uses,
+    turning_points,
+    without_evidence,
+)
 from kisi.errors import ConfigError, ExitCode, Interrupted, KisiError, StateError
 from kisi.journal import PackedUsage
 from kisi.model import (
@@ -53,6 +61,8 @@ class Collected:
     """The keys of each tenant that was read, by `source:tenant`."""
     devices: dict[Pool, array[int]] = field(default_factory=dict)
     """The devices that are counted in each pool, by a hash of 64 bits each."""
+    turns: dict[Pool, tuple[datetime, ...]] = field(default_factory=dict)
+    """When an end of keys changed, or will change, what is counted in each pool: the nearest."""
     failures: dict[TenantRef, Failure] = field(default_factory=dict)
     broken: dict[str, Failure] = field(default_factory=dict)
     """Sources that could not be read at all."""
@@ -145,6 +155,7 @@ def collect(
             result.usages |= part.usages
             result.evidence |= part.evidence
             result.devices |= part.devices
+            result.turns |= part.turns
             result.keys |= part.keys
             result.failures |= part.failures
     return result
@@ -174,7 +185,8 @@ class _Collector:
             if isinstance(counted, Failure):
                 part.failures[ref] = counted
             else:
-                usage, part.evidence[ref], devices = counted
+                usage, part.evidence[ref], devices, turns = counted
+                part.turns |= {Pool(ref, name): instants for name, instants in turns.items()}
                 part.keys[str(ref)] = tuple(key_uses(usage))
                 part.devices |= {Pool(ref, name): ids for name, ids in devices.items()}
                 part.usages[ref] = usage if ref in self.shared else without_evidence(usage)
@@ -187,7 +199,9 @@ class _Collector:
 
     def _count(
         self, reading: Reading | KisiError
-    ) -> tuple[TenantUsage, PackedUsage, Mapping[str, array[int]]]:
+    ) -> tuple[
+        TenantUsage, PackedUsage, Mapping[str, array[int]], Mapping[str, tuple[datetime, ...]]
+    ]:
         if isinstance(reading, KisiError):
             raise reading
         usage = count_tenant(reading, self.context)
@@ -198,7 +212,8 @@ class _Collector:
         listed = {item.device for one in usage.applications for item in one.evidence}
         known = reading.devices
         seen = {x: at for x in listed & known.keys() if (at := known[x].last_seen) is not None}
-        return usage, PackedUsage.of(usage, self.context.billed, seen), devices
+        packed = PackedUsage.of(usage, self.context.billed, seen)
+        return usage, packed, devices, turning_points(reading, usage, self.context)
 
 
 def read_unmapped(

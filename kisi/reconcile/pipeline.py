@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import partial
 
@@ -35,7 +35,6 @@ from kisi.model import (
     Company,
     CompanyPlan,
     Failure,
-    Hold,
     LeftLine,
     LineSlot,
     OwnedLine,
@@ -80,6 +79,7 @@ from kisi.planning import (
     with_policies,
 )
 from kisi.psa import Psa
+from kisi.reconcile.clocks import Clocks
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
 from kisi.reconcile.psas import OthersSeen, PsaReader, PsaState, known_lines
@@ -89,8 +89,6 @@ from kisi.reconcile.waiting import Readings, Unplanned, who_waits
 from kisi.sources import UsageSource
 from kisi.transport import Clock
 
-_LONGEST_SKEW = timedelta(days=1)
-"""A clock that is further off is wrong, and so is every date that is taken from it."""
 _UNSEEN = "Whether somebody uses this source whom nobody is billed for is not known: "
 _Arranged = tuple[Arrangement, Mapping[LineSlot, str]]
 
@@ -207,7 +205,8 @@ def reconcile(
     facts = reverted.facts
     owners = attribute(mapping.companies, facts)
     planner = _Planner(rules, collected, memory, state, owners)
-    plans, notes = _planned(companies, planner, psas, facts)
+    clocks = Clocks(rules, sources, psas, collected.turns)
+    plans, notes = _planned(companies, planner, psas, facts, clocks)
     everything = (*facts, *unreachable, *unseen(memory.pending, settlements))
     unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
     plans, (arrangement, elsewhere) = _arranged(
@@ -306,6 +305,7 @@ def _planned(
     planner: _Planner,
     psas: Mapping[str, Psa],
     facts: Collection[OwnedLine],
+    clocks: Clocks,
 ) -> tuple[list[CompanyPlan], tuple[str, ...]]:
     """Each client's plan alone, its new lines judged by their PSA; notes for the whole run."""
     rules = planner.rules
@@ -315,7 +315,7 @@ def _planned(
     new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
     siblings = Siblings.read(new, psas, rules.mapping, facts, rules.today)
     plans = _each(plans, siblings.judge)
-    return [_timed(plan, psas) for plan in plans], tuple(catalogues.notes)
+    return _each(plans, clocks.judge), tuple(catalogues.notes)
 
 
 def _guard_context(
@@ -360,26 +360,6 @@ def _each(
             after = failed(plan.company, after, unmapped=plan.unmapped, notes=plan.notes)
         found.append(after)
     return found
-
-
-def _timed(plan: CompanyPlan, psas: Mapping[str, Psa]) -> CompanyPlan:
-    """Holds new lines, and confirms nothing, where the PSA's date contradicts our clock."""
-    name = plan.company.psa
-    skew = psas[name].clock_skew() if plan.status is Status.READY else None
-    if skew is None or abs(skew) <= _LONGEST_SKEW:
-        return plan
-    direction = "ahead of" if skew > timedelta(0) else "behind"
-    days = round(abs(skew) / timedelta(days=1))
-    why = f"this machine's clock is {days} days {direction} that of psa.{name}"
-    hold = Hold(
-        "clock",
-        f"{why}, so the new line would begin on a wrong day",
-        "Set the clock, and keep it set with NTP. No id releases this.",
-        releasable=False,
-    )
-    new = creates(plan)
-    lines = tuple(replace(line, hold=hold) if line in new else line for line in plan.lines)
-    return replace(plan, lines=lines, unconfirmed=why)
 
 
 def _arranged(

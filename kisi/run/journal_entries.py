@@ -46,13 +46,18 @@ def record_reading(
 
 
 def _read(found: Reconciled, rules: CountingRules) -> Iterable[tuple[Company, PackedUsage]]:
-    """Each reading with its client; a device that several tenants of it have is in the first."""
-    for company in (client.company for client in found.plan.companies):
+    """Each reading with its client; a device that several tenants of it have is in the first.
+
+    Where the clock is known to be wrong, it is the reading of no day.
+    """
+    for client in found.plan.companies:
+        company = client.company
         usages = [found.usages[ref] for ref in company.counted if ref in found.evidence]
         for usage in each_once(usages, rules) if len(usages) > 1 else usages:
             packed = found.evidence[usage.tenant.ref]
             counted = {one.application: one.quantities for one in usage.applications}
-            yield company, replace(packed, quantities={**packed.quantities, **counted})
+            dated = {} if client.unconfirmed else {**packed.quantities, **counted}
+            yield company, replace(packed, quantities=dated)
 
 
 def record_outcome(

@@ -7,6 +7,7 @@ part of a tenant. It decides nothing about billing: `kisi.counting` does.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from datetime import timedelta
 from typing import Protocol
 
 from kisi.errors import KisiError
@@ -35,6 +36,10 @@ class UsageSource(Protocol):
 
     def address(self) -> tuple[str, int] | None:
         """Host and port of the server whose certificate is the MSP's to renew; None if none is."""
+        return None
+
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the server's; None: it does not say."""
         return None
 
     def check_online(self) -> tuple[Finding, ...]:

@@ -13,7 +13,7 @@ A `Client` belongs to one server. Its promises:
 from typing import TYPE_CHECKING
 
 from kisi.lazy import lazy_names
-from kisi.transport.answer import Answer, clock_finding, retry_after
+from kisi.transport.answer import Answer, clock_finding, retry_after, skew_words
 from kisi.transport.policy import Clock, Limits, Retry
 
 if TYPE_CHECKING:
@@ -30,5 +30,6 @@ __all__ = [
     "certificate_of",
     "clock_finding",
     "retry_after",
+    "skew_words",
 ]
 __getattr__ = lazy_names(__name__, {"client": "Client", "trust": "Certificate certificate_of"})

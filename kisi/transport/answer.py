@@ -145,10 +145,16 @@ def clock_finding(skew: timedelta | None, server: str, consequence: str) -> Find
         return Finding(Level.NOTE, f"{server} does not say what time it is.")
     if abs(skew) <= _LARGEST_SKEW:
         return Finding(Level.OK, f"The clocks of this machine and of {server} agree.")
-    direction = "ahead of" if skew > timedelta(0) else "behind"
-    return Finding(
-        Level.PROBLEM,
-        f"This machine's clock is {abs(skew) // timedelta(minutes=1)} minutes {direction} that of "
-        f"{server}, so {consequence}.",
-        "Set the clock, and keep it set with NTP.",
+    remedy = "Set the clock, and keep it set with NTP."
+    return Finding(Level.PROBLEM, f"This {skew_words(skew, server)}, so {consequence}.", remedy)
+
+
+def skew_words(skew: timedelta, server: str) -> str:
+    """`machine's clock is 30 days ahead of that of psa.cw`, to go on after `this`."""
+    minutes = round(abs(skew) / timedelta(minutes=1))
+    units = ((2 * 24 * 60, 24 * 60, "days"), (2 * 60, 60, "hours"), (0, 1, "minutes"))
+    number, unit = next(
+        (round(minutes / one), word) for least, one, word in units if minutes >= least
     )
+    direction = "ahead of" if skew > timedelta(0) else "behind"
+    return f"machine's clock is {number} {unit} {direction} that of {server}"

@@ -81,6 +81,9 @@ class FleetSource:
     def address(self) -> None:
         return None
 
+    def clock_skew(self) -> None:
+        return None
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -332,6 +332,7 @@ class FakeSource:
         disabled: Tenants that nobody can log in to.
         broken: `tenants` raises it.
         breaks: `read` raises it after so many tenants.
+        skew: What `clock_skew` says.
         reads: The tenants of each call of `read`.
     """
 
@@ -340,6 +341,7 @@ class FakeSource:
     disabled: set[TenantRef] = field(default_factory=set)
     broken: SourceError | None = None
     breaks: tuple[SourceError, int] | None = None
+    skew: timedelta | None = None
     reads: list[list[TenantRef]] = field(default_factory=list)
     closed: int = 0
 
@@ -371,6 +373,9 @@ class FakeSource:
                 rows = tuple(row for row in answer.rows if row.serial in chosen)
                 answer = replace(answer, rows=rows)
             yield tenant.ref, answer
+
+    def clock_skew(self) -> timedelta | None:
+        return self.skew
 
     def close(self) -> None:
         self.closed += 1

@@ -123,6 +123,10 @@ class KscSource:
         """Host and port of the server; None where it has no certificate, on loopback."""
         return self._client.address
 
+    def clock_skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the server's, by its last answer."""
+        return self._client.skew
+
     def check_online(self) -> tuple[Finding, ...]:
         """The certificate to pin, its end, the login, the clock, the release."""
         login = tuple(self._check_login())  # first: only an answer proves an issuer

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from kisi.counting import count_tenant, ended_keys, key_uses, outlook
+from kisi.counting import count_tenant, ended_keys, key_uses, outlook, turning_points
 from kisi.model import (
     Action,
     Category,
@@ -149,3 +149,53 @@ def test_only_the_devices_of_a_line_are_why_it_falls():
     (said,) = why(usage(key("K2"), devices="abs"), ended, servers)
     assert said.endswith("1 device was counted with it")
     assert why(usage(key("K2")), ended, replace(LINE, application="KES Cloud")) == []
+
+
+DAY = timedelta(days=1)
+FAR = datetime.max.replace(tzinfo=UTC)
+LIMITED = {"end_date_type": 2, "limit_date": NOW + 90 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("one", "turns"),
+    [
+        (key(limit_date=NOW + 3 * DAY), [3]),
+        (key(limit_date=NOW - 3 * DAY), [-3]),
+        (key(limit_date=NOW), [0]),
+        (key(limit_date=NOW + 3 * DAY, key_type=3), []),  # a trial key counts neither way
+        (key(limit_date=NOW + 3 * DAY, stored=False), []),
+        (subscription(end_date=NOW - 3 * DAY, **LIMITED), [-3]),
+        (subscription(end_date=NOW + 3 * DAY, grace_days=7, **LIMITED), [3, 90]),
+        (subscription(end_date=NOW + 3 * DAY, state=3, **LIMITED), []),
+        (key(limit_date=datetime.min.replace(tzinfo=UTC)), []),
+    ],
+)
+def test_an_end_counts_where_the_key_counts_before_it(one, turns):
+    assert turns_of(one) == turns[:1]
+
+
+def turns_of(one, rows=None, **rules):
+    told = reading([device("a")], rows if rows is not None else [row("a", one.serial)], [one])
+    context = counting(rules=CountingRules(**rules))
+    found = turning_points(told, count_tenant(told, context), context)
+    return [(at - NOW) / DAY for at in found[KES]]
+
+
+def test_a_grace_term_moves_the_end_where_it_counts_and_never_beyond_the_calendar():
+    one = subscription(end_date=NOW - 3 * DAY, grace_days=7, **LIMITED)
+    assert (turns_of(one), turns_of(one, grace=True)) == ([-3], [4])
+    endless = subscription(end_date=FAR - DAY, grace_days=7, end_date_type=2, limit_date=FAR)
+    assert turns_of(endless, grace=True) == [(FAR - NOW) / DAY]
+
+
+def test_the_nearest_ends_on_both_sides_are_told_also_those_of_single_uses():
+    ends = [NOW + days * DAY for days in (-9, -2, 4, 8)]
+    rows = [row("a", expires=at) for at in ends]
+    assert turns_of(key(limit_date=NOW + 5 * DAY), rows) == [-2, 4]
+    reserve = [replace(one, current=False) for one in rows]
+    assert turns_of(key(limit_date=NOW + 5 * DAY), reserve) == [5]
+
+
+def test_a_key_that_nobody_uses_changes_nothing():
+    assert turns_of(key(limit_date=NOW + 3 * DAY, used=0), []) == []
+    assert turns_of(key(limit_date=NOW + 3 * DAY, used=None), []) == [3]

@@ -150,6 +150,22 @@ def test_no_date_of_a_header_breaks_anything(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (6, "6 minutes ahead of"),
+        (-119, "119 minutes behind"),
+        (120, "2 hours ahead of"),
+        (-47 * 60, "47 hours behind"),
+        (2 * 24 * 60 - 0.1, "2 days ahead of"),
+        (43200, "30 days ahead of"),
+    ],
+)
+def test_how_far_a_clock_is_off_is_told_in_the_unit_that_fits(minutes: float, words: str) -> None:
+    said = clock_finding(timedelta(minutes=minutes), "sources.hq", "dates are wrong").message
+    assert said == f"This machine's clock is {words} that of sources.hq, so dates are wrong."
+
+
+@pytest.mark.parametrize(
     ("before", "after", "skew"),
     [
         (0, 2, 0),  # dated between question and answer
