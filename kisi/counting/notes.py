@@ -1,7 +1,8 @@
 """What a count leaves out although a setting would count it, and what is odd about it, in words.
 
 What never counts by rule (trial, reserve) is ordinary: `kisi explain` lists it, and no note says so
-every day. An expired key that is in use is said, because it was billed before, and may be renewed.
+every day. A key in use that expired or was cancelled is said: it was billed before. One that is
+paused is said by the outlook.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from kisi.counting.rules import EXPIRED, CountingContext, Reason, judge_key, name_before
+from kisi.counting.rules import CANCELLED, EXPIRED, CountingContext, Reason, judge_key, name_before
 from kisi.model import Device, Evidence, Key, KeyEvidence, KeyRow
 
 SAME_ID = (
@@ -28,16 +29,15 @@ def some(names: Collection[str], most: int = 5, longest: int = _NAME_AT_MOST) ->
 
 
 def key_notes(keys: Iterable[Key], context: CountingContext) -> Iterable[str]:
-    """Keys that contradict themselves; those in use that expired, or that a setting would count."""
+    """Keys in use that contradict themselves, have ended, or that a setting would count."""
     kinds: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for key in keys:
         ruling = judge_key(key, context.rules, context.now)
-        if ruling.warning:
-            yield ruling.warning
-        told = ruling.settings or ruling.reason == EXPIRED
+        told = ruling.warning or ruling.settings or ruling.reason in (EXPIRED, CANCELLED)
         if told and key.used != 0 and not context.never_bills(key):
             used = "in use" if key.used is None else f"{key.used} in use"
-            kinds[ruling.reason, ruling.settings].append(f"{key.serial} ({key.name}, {used})")
+            why = ruling.warning or ruling.reason
+            kinds[why, ruling.settings].append(f"{key.serial} ({key.name}, {used})")
     for (reason, settings), found in kinds.items():
         are = _number(found, "key in use is", "keys in use are")
         yield f"{are} not counted ({reason}): {some(found)}; {_would_count(settings, found)}"

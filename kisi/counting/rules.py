@@ -35,6 +35,7 @@ UNLIMITED, LIMITED, PAUSED_END = 1, 2, 3
 
 _FIRST, _LAST = (x.replace(tzinfo=UTC) for x in (datetime.min, datetime.max))  # noqa: DTZ901
 
+CANCELLED = _STATE_NAMES[HARD_CANCELLED]
 NOT_STORED = "not in the server's own storage"
 EXPIRED = "expired"
 
@@ -55,7 +56,7 @@ class Ruling:
 
     reason: str
     warning: str = ""
-    """A sentence for the operator where the data contradicts itself."""
+    """What contradicts itself in the data, or should not be missing, in words."""
     settings: tuple[str, ...] = ()
     """What would together count it under `[counting]`; empty if it counts, or never would."""
     counts: bool = False
@@ -83,7 +84,7 @@ def _failed(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     if key.key_type in (BETA, TRIAL, TEST):
         yield Ruling(_TYPE_NAMES[key.key_type])
     elif not subscription and key.key_type not in (COMMERCIAL, OEM):
-        yield Ruling("key of an unknown type", f"Key {key.serial} has no known key type.")
+        yield Ruling("key of an unknown type", "key without a known type")
     elif not (subscription or key.key_type == COMMERCIAL or rules.oem):
         yield Ruling(_TYPE_NAMES[OEM], settings=("oem",))
     if subscription:
@@ -100,14 +101,13 @@ def is_subscription(key: Key) -> bool:
 
 def _state(key: Key, rules: CountingRules) -> Iterator[Ruling]:
     if key.state is None:
-        yield Ruling("subscription without a state", f"Subscription {key.serial} reports no state.")
+        yield Ruling("subscription without a state", "subscription that reports no state")
     elif key.state == SOFT_CANCELLED:
         if not rules.soft_cancelled:
             yield Ruling(_STATE_NAMES[SOFT_CANCELLED], settings=("soft_cancelled",))
     elif key.state != ACTIVE:
         name = f"subscription in the unknown state {key.state}"
-        odd = "" if key.state in _STATE_NAMES else f"Subscription {key.serial} is a {name}."
-        yield Ruling(_STATE_NAMES.get(key.state, name), odd)
+        yield Ruling(_STATE_NAMES.get(key.state, name), "" if key.state in _STATE_NAMES else name)
     if key.end_date_type == PAUSED_END:
         yield Ruling(_STATE_NAMES[PAUSED])
 
@@ -116,9 +116,9 @@ def _dates(key: Key, rules: CountingRules, now: datetime) -> Iterator[Ruling]:
     unlimited = is_subscription(key) and key.end_date_type == UNLIMITED
     if key.limit_date is None:
         if not unlimited:
-            yield Ruling("no limit date", f"Key {key.serial} reports no limit date.")
+            yield Ruling("no limit date", "key that reports no limit date")
     elif key.limit_date <= now:
-        odd = f"Subscription {key.serial} is called unlimited and has a limit date in the past."
+        odd = "subscription that is called unlimited and has a limit date in the past"
         yield Ruling(EXPIRED, odd if unlimited else "")
     end = _end_date(key)
     if end is None or end > now:

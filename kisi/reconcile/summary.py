@@ -22,7 +22,6 @@ from kisi.model import (
 _NAMED_AT_MOST = 8
 _OUTLOOK = {
     OutlookKind.ENDS: "to end",
-    OutlookKind.PAUSED: "paused",
     OutlookKind.OVER: "used more than bought",
     OutlookKind.NEAR: "nearly used up",
 }
@@ -122,8 +121,8 @@ def last_line(plan: Plan) -> str:
         text += f"; {_tenants(plan)} unmapped"
     if leavers := [x.client for x in plan.unmapped_tenants if x.client and x.in_use]:
         text += f"; left and still in use: {together([*dict.fromkeys(leavers)])}"
-    if kinds := Counter(one.kind for one in plan.outlook):
-        told = (f"{kinds[kind]} {words}" for kind, words in _OUTLOOK.items() if kinds[kind])
+    if kinds := Counter(map(_expected, plan.outlook)):
+        told = (f"{number} {words}" for words, number in kinds.items())
         text += f"; licence keys (`kisi status`): {', '.join(told)}"
     noted = [company for company in billed if company.notes]
     if noted:
@@ -160,6 +159,11 @@ def trouble(company: CompanyPlan) -> str:
         return f"not confirmed: {company.unconfirmed}"
     waiting = sum(not is_shown(line) for line in company.lines)
     return f"{waiting} change{'s' if waiting != 1 else ''} to write"
+
+
+def _expected(one: Outlook) -> str:
+    """What is to be expected of a key, in a few words; of a subscription, what it is now."""
+    return _OUTLOOK.get(one.kind) or one.reason.removesuffix(" subscription")
 
 
 def outlook_sentence(one: Outlook, today: date) -> str:

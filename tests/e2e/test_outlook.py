@@ -117,10 +117,11 @@ def test_a_subscription_that_is_paused_and_in_use_is_named(operator: Operator, s
     contoso.add_devices(n=4, key=paused)
     idle = contoso.key(state=state)
 
-    document = operator.sync().document
+    synced = operator.sync()
 
     assert [*contoso.quantities.values()] == [10]
-    assert entries(document) == [["Contoso", "paused", 0, 4, 1000, None]]
+    assert entries(synced.document) == [["Contoso", "paused", 0, 4, 1000, None]]
+    assert f"`kisi status`): 1 {name.removesuffix(' subscription')}" in synced.last_line
     said = f"key {paused.serial} is a {name}: 4 in use, 0 devices counted with it"
     assert said in words(operator.run("status").out)
     assert idle.serial not in operator.run("status").out

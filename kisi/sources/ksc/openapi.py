@@ -201,7 +201,9 @@ def problem_in(label: ServerLabel, method: str, document: Params) -> SourceError
     kind, what, remedy = _MEANINGS.get(code, _OTHER)
     module = remote_words(str(fields.get("module", "")), 20)
     message = remote_words(str(fields.get("message", "")), 200)
-    detail = f'{code} {module}: "{message}"'
+    who = f"{code or ''} {module}".strip()
+    told = filter(None, (who, f'"{message}"' if message else ""))
+    detail = ": ".join(told) or "it did not say why"
     return label.error(kind, what.format(method=method, detail=detail), remedy)
 
 

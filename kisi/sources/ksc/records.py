@@ -139,8 +139,9 @@ def parse_key(label: ServerLabel, row: object, notes: list[str]) -> Key:
     if not 0 <= grace <= _LONGEST_GRACE:
         notes.append(f"Key {serial} reports a grace term of {grace} days; taken as none.")
         values["grace_days"] = 0
-    nameless = f"key {serial}, which has no KLLIC_PROD_NAME"
-    return Key(**{"name": nameless, "stored": False, **values})
+    if not values.get("name", "").strip():
+        values["name"] = f"key {serial}, unnamed"
+    return Key(**{"stored": False, **values})
 
 
 def parse_key_row(label: ServerLabel, serial: str, row: object) -> KeyRow:

@@ -99,7 +99,7 @@ def test_no_option_revives_a_trial_paused_cancelled_or_expired_key(subject):
     "subject", [subscription(state=None), key(limit_date=None), subscription(limit_date=EARLIER)]
 )
 def test_contradictory_data_is_pointed_out(subject):
-    assert "K1" in judge_key(subject, LITERAL, NOW).warning
+    assert judge_key(subject, LITERAL, NOW).warning
 
 
 REASONS = [
@@ -109,28 +109,28 @@ REASONS = [
     (key(key_type=3), "trial key", ""),
     (key(key_type=4), "test key", ""),
     (key(key_type=5), "OEM key", ""),
-    (key(key_type=9), "key of an unknown type", "Key K1 has no known key type."),
+    (key(key_type=9), "key of an unknown type", "key without a known type"),
     (subscription(state=1), "paused subscription", ""),
     (subscription(state=2), "soft-cancelled subscription", ""),
     (subscription(state=3), "hard-cancelled subscription", ""),
     (
         subscription(state=7),
         "subscription in the unknown state 7",
-        "Subscription K1 is a subscription in the unknown state 7.",
+        "subscription in the unknown state 7",
     ),
     (
         subscription(state=None),
         "subscription without a state",
-        "Subscription K1 reports no state.",
+        "subscription that reports no state",
     ),
     (subscription(end_date_type=3), "paused subscription", ""),
-    (key(limit_date=None), "no limit date", "Key K1 reports no limit date."),
+    (key(limit_date=None), "no limit date", "key that reports no limit date"),
     (key(limit_date=EARLIER), "expired", ""),
     (subscription(end_date_type=0, limit_date=EARLIER), "expired", ""),
     (
         subscription(limit_date=EARLIER),
         "expired",
-        "Subscription K1 is called unlimited and has a limit date in the past.",
+        "subscription that is called unlimited and has a limit date in the past",
     ),
     (subscription(limit_date=LATER, **GRACE), "subscription in its grace term", ""),
     (subscription(limit_date=LATER, **{**GRACE, "grace_days": 2}), "expired", ""),

@@ -95,8 +95,9 @@ def test_errors_are_found_whatever_their_form() -> None:
     assert problem_in(ServerLabel("hq"), "X.Y", {"PxgRetVal": 1}) is None
     full = {"code": 1184, "subcode": 2, "module": "KLSTD", "message": "Access denied", "line": 1}
     assert 'which X.Y needs (1184 KLSTD: "Access denied")' in said(full)
-    assert 'X.Y failed (0 : "")' in said({"code": "1184"})
-    assert 'X.Y failed (0 : "broken")' in said("broken")
+    assert "X.Y failed (it did not say why)." in said({"code": "1184"})
+    assert 'X.Y failed ("broken").' in said("broken")
+    assert "X.Y failed (31999 KLX)." in said({"code": 31999, "module": "KLX"})
 
 
 def test_the_login_header_has_all_four_parameters() -> None:

@@ -53,9 +53,12 @@ def test_a_key_with_all_attributes() -> None:
 def test_what_is_absent_is_never_taken_as_a_reason_to_count() -> None:
     notes: list[str] = []
     assert records.parse_key(HQ, {"KLLIC_SERIAL": "K"}, notes) == Key(
-        "K", "key K, which has no KLLIC_PROD_NAME", stored=False
+        "K", "key K, unnamed", stored=False
     )
     row = {"KLLICSRV_HOSTNAME": "D"}
+    assert records.parse_key(HQ, {"KLLIC_SERIAL": "K", "KLLIC_PROD_NAME": " "}, []).name == (
+        "key K, unnamed"
+    )
     assert records.parse_key_row(HQ, "K", row) == KeyRow("K", "D", current=None)
     assert notes == ["Key K does not say whether it is in the server's storage: taken as not."]
 
