@@ -114,7 +114,8 @@ class Since:
             tenants[proof.run].update(proof.tenants)
         times: list[tuple[int, int | None]] = [(run_id, None) for run_id in tenants]
         # What goes back is to bill devices of then: another line may bill one that is gone today.
-        back = {fact.proofs[0].run for fact in billed if fact.reversal}
+        undone = (x for x in billed if x.reversal and x.reversal.quantity != x.confirmed)
+        back = {fact.proofs[0].run for fact in undone}
         times += {(min(x), max(x)) for x in product(back, tenants) if x[0] != x[1]}
         found: dict[tuple[Pool, Pool], int] = {}
         for first, last in times:
@@ -128,9 +129,8 @@ class Since:
 
         `unread`: tenants that count also where today has no reading of them.
         """
-        then, now = self.past(first, None), self.evidence
-        if last is not None:
-            now = self.past(last, None)
+        then = self.past(first, None)
+        now = self.evidence if last is None else self.past(last, None)
         changed = {
             tenant
             for tenant, reading in now.items()
