@@ -12,14 +12,13 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from kisi.errors import Interrupted, Locked, StateError
 from kisi.files import private_folder
@@ -57,11 +56,14 @@ def run_lock(
     (`Interrupted`). When this run `started` is told to whoever finds the lock taken. `StateError`
     if the folder or the lock file cannot be used.
     """
+    stop = stop or threading.Event()
     try:
         private_folder(state_dir)
-        lock = FileLock(state_dir / _LOCK, timeout=0, mode=0o600)
-        _acquire(lock, timeout, stop or threading.Event())
+        lock = FileLock(state_dir / _LOCK, mode=0o600)
+        lock.acquire(timeout, _LOOKS_EVERY, cancel_check=stop.is_set)
     except Timeout as error:
+        if stop.is_set():
+            raise Interrupted("Stopped by a signal while another run held the lock.") from None
         known = holder(state_dir)
         raise Locked(
             f"Another run of kisi holds the lock of {state_dir}"
@@ -88,21 +90,6 @@ def run_lock(
         with suppress(OSError):
             file.unlink(missing_ok=True)
         lock.release()
-
-
-def _acquire(lock: BaseFileLock, timeout: float, stop: threading.Event) -> None:
-    ends = time.monotonic() + timeout
-    while True:
-        try:
-            lock.acquire()
-        except Timeout:
-            left = ends - time.monotonic()
-            if left <= 0:
-                raise
-        else:
-            return
-        if stop.wait(min(left, _LOOKS_EVERY)):
-            raise Interrupted("Stopped by a signal while another run held the lock.")
 
 
 def holder(state_dir: Path) -> Holder | None:
