@@ -11,7 +11,6 @@ from kisi.config.load import (
     Invoice,
     Kinds,
     PartialConfig,
-    Secrets,
     read_partial_config,
     resolve_all,
 )
@@ -21,7 +20,6 @@ __all__ = [
     "Invoice",
     "Kinds",
     "PartialConfig",
-    "Secrets",
     "read_partial_config",
     "resolve_all",
 ]

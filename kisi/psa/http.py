@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from kisi.config.settings import Section
 from kisi.errors import BadAnswer, NotSent, PsaError, TransportError, Untrusted
-from kisi.model import Finding, Hold, Level, WriteResult, WriteStatus
+from kisi.model import Finding, Level, WriteResult, WriteStatus
 from kisi.psa.interface import Psa
 from kisi.transport import Answer, Client, Clock, Limits, clock_finding, retry_after
 
@@ -29,8 +29,6 @@ class HttpPsa(Psa):
     """What to look at where answers of the PSA are never right; `{}` is its section."""
     if_skewed: ClassVar[str]
     """What a wrong clock could do there."""
-    accounts_word = "company"
-    if_others_change = ""
     client: Client | None = None
     """The connection to the server, once there is one."""
 
@@ -60,10 +58,6 @@ class HttpPsa(Psa):
     def busy_for(self) -> float:
         """Seconds until the PSA wants to be sent something again."""
         return self.client.busy_for() if self.client else 0.0
-
-    def withheld(self) -> Hold | None:
-        """None: there is no report-only mode."""
-        return None
 
     def close(self) -> None:
         """Closes the connections."""

@@ -101,9 +101,9 @@ class Psa(Protocol):
     """The section name of `[psa.NAME]`."""
     workers: int
     """How many agreements may be read, and clients written, at once."""
-    accounts_word: str
+    accounts_word: str = "company"
     """What this PSA calls a client: `company` or `account`."""
-    if_others_change: str
+    if_others_change: str = ""
     """What a person does where a write changed other lines too, in sentences.
 
     Empty where the vendor documents that a write changes its own line alone. Otherwise `kisi.apply`
@@ -119,6 +119,7 @@ class Psa(Protocol):
 
     def withheld(self) -> Hold | None:
         """Why this PSA's writes are all held, whatever they are, or None. No id releases it."""
+        return None
 
     def agreements(self, refs: Collection[AgreementRef], today: date) -> Agreements:
         """Each agreement, checked: `Agreement.not_billable` if missing, ended, another company's.

@@ -62,11 +62,9 @@ def day(row: Row, field: str) -> date | None:
         return None
     match = _DAY.fullmatch(value) if isinstance(value, str) else None
     try:
-        read = date.fromisoformat(match[1]) if match else None
+        read = date.fromisoformat(match[1] if match else "")
     except ValueError:
-        read = None
-    if read is None:
-        raise ValueError(f"{field} is {shown(value)}, no day")
+        raise ValueError(f"{field} is {shown(value)}, no day") from None
     return None if read.year == 1 else read
 
 

@@ -143,27 +143,22 @@ class Wire(HttpPsa):
         with self.reading(entity.noun):
             while path:
                 answer = self._ask("POST", path, body, entity.noun)
-                page, path = self._page(filters, answer.json())
-                known = len(rows)
+                found = folded(answer.json())
+                items, details = found.get("items"), folded(found.get("pageDetails") or {})
+                if not isinstance(items, list):
+                    raise ValueError("it is not a list of records")  # noqa: TRY004
+                page = {whole(row, "id"): row for row in map(folded, items)}
+                count = details.get("count", len(items))
+                if len(page) != len(items) or count != len(items):
+                    raise ValueError(f"it names {count!r} records and holds {len(page)}")
+                for key, row in page.items():
+                    if not all(one.matches(row) for one in filters):
+                        raise ValueError(f"record {key} was not asked for")
+                known, path = len(rows), self._following(details.get("nextPageUrl"))
                 rows |= page
                 if path and (len(rows) == known or len(rows) > _MOST_ROWS):
                     raise ValueError(f"it sent the same ones again, or over {_MOST_ROWS:,}")
         return list(rows.values())
-
-    def _page(self, filters: Collection[Filter], body: object) -> tuple[dict[int, Row], str]:
-        """The records of one page by id, and the path of the next one; empty at the end."""
-        answer = folded(body)
-        items, details = answer.get("items"), folded(answer.get("pageDetails") or {})
-        if not isinstance(items, list):
-            raise ValueError("it is not a list of records")  # noqa: TRY004
-        page = {whole(row, "id"): row for row in map(folded, items)}
-        count = details.get("count", len(items))
-        if len(page) != len(items) or count != len(items):
-            raise ValueError(f"it names {count!r} records and holds {len(page)}")
-        for key, row in page.items():
-            if not all(one.matches(row) for one in filters):
-                raise ValueError(f"record {key} was not asked for")
-        return page, self._following(details.get("nextPageUrl"))
 
     def _following(self, url: object) -> str:
         """The path of the next page, on this host and no other."""
