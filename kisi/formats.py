@@ -12,7 +12,7 @@ one from further inside, null where the client is; an empty text is null with a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -64,24 +64,22 @@ def groups() -> Mapping[tuple[str, str], Group]:
 @cache
 def fields_of(kind: str, name: str) -> tuple[Field, ...]:
     """The fields of a group, with those that it takes in."""
-    return tuple(_fields(kind, name))
-
-
-def _fields(kind: str, name: str) -> Iterator[Field]:
+    found: list[Field] = []
     for line in groups()[kind, name].lines:
         first, *rest = re.split(r"  +", line, maxsplit=2)  # a column may have several words
         if first.startswith("+"):
             group, _, inside = first[1:].partition("=")
             for field in fields_of("{", group):
                 path, place = (f"{inside}.{x}".strip(".") for x in (field.path, field.inside))
-                yield field._replace(path=path, inside=place)
+                found.append(field._replace(path=path, inside=place))
         elif first.startswith("="):
             known = {field.name: field for field in fields_of("{", first[1:])}
-            yield from (known[column] for column in " ".join(rest).split())
+            found += [known[column] for column in " ".join(rest).split()]
         else:
             called, _, path = first.partition("=")
             called = called.removesuffix("?")
-            yield Field(called, rest[0], rest[1], path or first, f"{name}.{called}")
+            found.append(Field(called, rest[0], rest[1], path or first, f"{name}.{called}"))
+    return tuple(found)
 
 
 def columns(name: str) -> list[str]:

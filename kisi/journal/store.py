@@ -80,13 +80,24 @@ class _Damaged(Exception):
 
 
 def _open_for_writing(path: Path) -> sqlite3.Connection:
+    """A damaged journal and its companions become `journal.corrupt-<last change, UTC>.db`."""
     private_folder(path.parent)
     if _aside(path.parent):
         raise _refusal(path.parent)
     try:
         return _prepared(path)
     except _Damaged as finding:
-        _set_aside(path.parent)
+        # The companions first: left behind, a write-ahead log would be replayed into the next one.
+        files = [path.with_name(f"{JOURNAL}{suffix}") for suffix in (*_COMPANIONS, "")]
+        files = [file for file in files if file.exists()]
+        changed = max(int(file.stat().st_mtime) for file in files)
+        stamp, number = f"{datetime.fromtimestamp(changed, UTC):%Y%m%dT%H%M%SZ}", 0
+        name = stamp
+        while any(path.parent.glob(f"journal.*-{name}.db*")):
+            number += 1  # also past acknowledged ones: nothing that was set aside is overwritten
+            name = f"{stamp}-{number}"
+        for file in files:
+            file.rename(path.with_name(f"{_ASIDE}{name}.db{file.name.removeprefix(JOURNAL)}"))
         raise _refusal(path.parent, str(finding)) from finding
 
 
@@ -230,23 +241,6 @@ def _aside(folder: Path) -> list[Path]:
 def _has_log(folder: Path) -> bool:
     """Whether changes lie beside the journal that may not have reached it."""
     return any((folder / f"{JOURNAL}{suffix}").exists() for suffix in _COMPANIONS[:2])
-
-
-def _set_aside(folder: Path) -> None:
-    """Renames the journal and its companions to `journal.corrupt-<last change, UTC>.db`.
-
-    The companions go first: left behind, a write-ahead log would be replayed into the next journal.
-    """
-    files = [folder / f"{JOURNAL}{suffix}" for suffix in (*_COMPANIONS, "")]
-    files = [file for file in files if file.exists()]
-    changed = max(int(file.stat().st_mtime) for file in files)
-    name, number = f"{datetime.fromtimestamp(changed, UTC):%Y%m%dT%H%M%SZ}", 0
-    stamp = name
-    while any(folder.glob(f"journal.*-{name}.db*")):
-        number += 1  # also past acknowledged ones: nothing that was set aside is overwritten
-        name = f"{stamp}-{number}"
-    for file in files:
-        file.rename(folder / f"{_ASIDE}{name}.db{file.name.removeprefix(JOURNAL)}")
 
 
 def _refusal(folder: Path, why: str = "") -> StateError:

@@ -120,18 +120,15 @@ class PackedUsage:
         days = pack({device: str(at.date()) for device, at in seen.items()}) if seen else b""
         return cls(usage.tenant.ref, usage.at, fingerprint, compress(text, 9), quantities, days)
 
-    def whole(self) -> TenantUsage:
-        """The usage that was packed, with all its evidence."""
-        return self._read()
-
-    def numbers(self) -> TenantUsage:
-        """The usage without its evidence: no value is made of each device."""
-        return self._read(without="evidence")
-
-    def _read(self, without: str = "") -> TenantUsage:
+    def whole(self, without: str = "") -> TenantUsage:
+        """The usage that was packed, with all its evidence, or `without` that."""
         what = f"what {self.tenant} used"
         usage: TenantUsage = loads(TenantUsage, self.body, what, without)
         return replace(usage, at=self.at)
+
+    def numbers(self) -> TenantUsage:
+        """The usage without its evidence: no value is made of each device."""
+        return self.whole(without="evidence")
 
 
 @dataclass(frozen=True, slots=True)
