@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from kisi.config.settings import SecretRef, Section, ServerUrl, Workers
 
@@ -19,12 +19,12 @@ _CLOUD = (".myconnectwise.net", ".connectwisedev.com")
 URL Formatting`); a server of one's own has no prefix."""
 
 
-def _company(text: str) -> str:
-    if not text or not text.isprintable() or any(mark in text for mark in ": +"):
-        raise ValueError(
-            "This is not a login company id, as it stands on ConnectWise's login page."
-        )
-    return text
+_FORMS = {
+    "company": ("[^: +]+", "a login company id, as it stands on ConnectWise's login page"),
+    "codebase": ("v[0-9A-Za-z_]{1,40}", "a codebase, such as v4_6_release or v2026_1"),
+    "api_version": (r"20[0-9]{2}\.[0-9]{1,2}", "a release of ConnectWise, such as 2026.4"),
+}
+"""What a key must fit, and what it is then."""
 
 
 def _api_host(url: str) -> str:
@@ -37,25 +37,13 @@ def _api_host(url: str) -> str:
     return url
 
 
-def _codebase(text: str) -> str:
-    if not re.fullmatch(r"v[0-9A-Za-z_]{1,40}", text):
-        raise ValueError("This is not a codebase, such as v4_6_release or v2026_1.")
-    return text
-
-
-def _release(text: str) -> str:
-    if not re.fullmatch(r"20[0-9]{2}\.[0-9]{1,2}", text):
-        raise ValueError("This is not a release of ConnectWise, such as 2026.4.")
-    return text
-
-
 class ConnectWiseSettings(Section):
     """Where ConnectWise Manage is, and who kisi is there."""
 
     kind: Literal["connectwise"]
     url: Annotated[ServerUrl, AfterValidator(_api_host)]
     """The API's host, `https://api-eu.myconnectwise.net`; http only on a loopback address."""
-    company: Annotated[str, AfterValidator(_company)]
+    company: str
     """The login company id, as on ConnectWise's login page."""
     public_key: SecretRef = None
     private_key: SecretRef = None
@@ -63,8 +51,16 @@ class ConnectWiseSettings(Section):
     """The MSP's own clientId of developer.connectwise.com."""
     workers: Workers = 4
     """ConnectWise documents no limit to requests at once, and advises few."""
-    codebase: Annotated[str, AfterValidator(_codebase)] = "v4_6_release"
+    codebase: str = "v4_6_release"
     """The part of the address that selects the server's release: `v4_6_release` leads to the
     current one, in the cloud and on a server of one's own."""
-    api_version: Annotated[str, AfterValidator(_release)] = "2026.4"
+    api_version: str = "2026.4"
     """The release whose record shapes kisi asks for. Additions are the same since 2022.1."""
+
+    @field_validator(*_FORMS)
+    @classmethod
+    def _has_its_form(cls, text: str, info: ValidationInfo) -> str:
+        pattern, what = _FORMS[info.field_name or ""]
+        if not (re.fullmatch(pattern, text) and text.isprintable()):
+            raise ValueError(f"This is not {what}.")
+        return text

@@ -160,7 +160,9 @@ def validate_agreement(
         return Agreement(ref, not_billable=NotBillable("agreement", why, remedy), gone=True)
     try:
         idle = _idle(ref, row, today)
-        above: Row = parent or {}
+        rows: tuple[Row, ...] = (row, parent or {})
+        cycles = (name(part(one, "billingCycle"), "name") for one in rows)
+        currencies = (name(part(one, "currency"), "currencyCode") for one in rows)
         return Agreement(
             ref,
             name=name(row, "name"),
@@ -168,12 +170,12 @@ def validate_agreement(
             bill_start=day(row, "billStartDate"),
             # documented as a plain string
             next_invoice=day_or_none(row, "nextInvoiceDate")
-            or day_or_none(above, "nextInvoiceDate"),
+            or day_or_none(rows[1], "nextInvoiceDate"),
             ends=_end(row),
             prorated=flag(row, "prorateFlag"),
             gone=idle is not None,
-            cycle=_cycle(row) or _cycle(above),
-            currency=_currency(row) or _currency(above),
+            cycle=next((one for one in cycles if one.casefold() not in ("", "none")), ""),
+            currency=next(filter(None, currencies), ""),
         )
     except ValueError as error:
         return PsaError(
@@ -275,15 +277,6 @@ def _without_invoices(row: Row) -> str:
     if (told or "nextInvoiceDate" in row) and not dated:
         return "has no next invoice date"
     return ""
-
-
-def _currency(row: Row) -> str:
-    return name(part(row, "currency"), "currencyCode")
-
-
-def _cycle(row: Row) -> str:
-    called = name(part(row, "billingCycle"), "name")
-    return "" if called.casefold() == "none" else called
 
 
 def invoiced_by(row: Row) -> int:
