@@ -207,16 +207,11 @@ def status(
     """
     from kisi.cli.journal import show_status
 
-    code = show_status(
-        config,
-        console,
-        named=client or (),
-        since=instant(since, "--since") if since else None,
-        failed=failed and not ready,  # who may be invoiced is asked of everybody
-        ready=ready,
-        max_age=duration(max_age, "--max-age"),
-    )
-    raise typer.Exit(code)
+    runs_since = instant(since, "--since") if since else None
+    age = duration(max_age, "--max-age")
+    failed = failed and not ready  # who may be invoiced is asked of everybody
+    work = partial(show_status, config, console, client or (), runs_since, age)
+    raise typer.Exit(work(failed=failed, ready=ready))
 
 
 @app.command()

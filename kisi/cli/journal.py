@@ -57,12 +57,12 @@ _MANY_RUNS = 1000
 def show_status(
     config: Path | None,
     console: Console,
-    *,
     named: Sequence[str],
     since: datetime | timedelta | None,
+    max_age: timedelta,
+    *,
     failed: bool,
     ready: bool,
-    max_age: timedelta,
 ) -> ExitCode:
     """Shows how it stands, or answers whether invoices may be made; a proof may be `max_age` old.
 

@@ -347,7 +347,13 @@ class _Search:
                 self._by_pair[pair].append(word)
 
     def candidates(self, name: Name) -> list[Suggestion]:
-        likes = {like for word in set(name.words) for like in self._words_like(word)}
+        likes: set[str] = set()
+        for word in set(name.words):
+            pairs = _pairs(word)
+            shared = Counter(found for pair in pairs for found in self._by_pair[pair])
+            same = {found for found, count in shared.items() if 3 * count >= len(pairs)}
+            same.update(self._by_letter[word[0]])
+            likes |= {found for found in same if word_similarity(word, found)}
         rare = {like for like in likes if len(self._by_word[like]) <= self._common}
         near = {id_ for like in rare or likes for id_ in self._by_word[like]}
         matches = []
@@ -371,14 +377,6 @@ class _Search:
         for match in sorted(matches, key=_rank):
             best.setdefault(match.id, match)
         return [match for match in best.values() if match.score >= _WORTH_SHOWING]
-
-    def _words_like(self, word: str) -> set[str]:
-        pairs = _pairs(word)
-        shared = Counter(found for pair in pairs for found in self._by_pair[pair])
-        near = {found for found, count in shared.items() if 3 * count >= len(pairs)}
-        return {
-            found for found in near.union(self._by_letter[word[0]]) if word_similarity(word, found)
-        }
 
     def against_rivals(
         self, tenant: str, matches: list[Suggestion], best: Mapping[str, tuple[float, str]]

@@ -215,21 +215,18 @@ def explain_csv(view: ExplainView, style: CsvStyle = _PLAIN) -> str:
         known = described("tenant_usage", tenant, applications=(), other_keys=())
         known |= {"company": view.client.name, "run": view.run.id, "tenant_name": known["name"]}
         for usage in applications(tenant):
-            known["application"] = usage.application
-            rows += ({**known, "name": None, **one} for one in _usage_rows(tenant, usage))
+            known |= {"name": None, "application": usage.application}
+            for category, number in usage.quantities.items():
+                row = {"kind": "quantity", "category": category, "quantity": number}
+                rows.append({**known, **row})
+            added, removed = device_changes(tenant, usage)
+            moved = {x.device: "came" for x in added} | {x.device: "went" for x, _ in removed}
+            listed, seen = {item.device for item in usage.evidence}, _seen(tenant)
+            for item in usage.evidence:
+                row = {"kind": "device", **described("device", item, seen)}
+                rows.append({**known, **row, "change": moved.get(item.device)})
+            for item, why in removed:
+                if item.device not in listed:
+                    gone = described("device", item, seen, counted=False, reason=why)
+                    rows.append({**known, "kind": "went", **gone, "change": "went"})
     return csv_of("explain", rows, style)
-
-
-def _usage_rows(tenant: UsageRecord, usage: ApplicationUsage) -> Iterable[Json]:
-    for category, number in usage.quantities.items():
-        yield {"kind": "quantity", "category": category, "quantity": number}
-    added, removed = device_changes(tenant, usage)
-    moved = {item.device: "came" for item in added} | {item.device: "went" for item, _ in removed}
-    listed, seen = {item.device for item in usage.evidence}, _seen(tenant)
-    for item in usage.evidence:
-        row = described("device", item, seen)
-        yield {"kind": "device", **row, "change": moved.get(item.device)}
-    for item, why in removed:
-        if item.device not in listed:
-            gone = described("device", item, seen, counted=False, reason=why)
-            yield {"kind": "went", **gone, "change": "went"}

@@ -308,7 +308,19 @@ def client_section(
         f"plan {company.plan_id}" if released_by_id(company) else "",
     )
     items: list[Item] = [_failure(company.failure)] if company.failure else []
-    items += (*_lines(company, common, chart_of, verbose=verbose), *_beside(company))
+    shown = [line for line in company.lines if verbose or line.changes or line.hold]
+    for line, following in zip_longest(shown, shown[1:]):
+        label = billed_as(line.application, line.categories)
+        label += f" (line {line.line_id})" if line.orphaned else ""
+        state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
+        said = tuple(_remarks(line, following, company, common))
+        items.append(Entry(*_mark(line), label, *_change(line), state, said, chart_of(line)))
+    if any(line.changes and line.prorated is False for line in company.lines):
+        items.append(Span(_IN_FULL, Tone.DIM))
+    if (released := released_by_id(company)) > 1:
+        text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
+        items.append(Span(text, Tone.DIM))
+    items += _beside(company)
     tone = Tone.BAD if company.status is Status.FAILED else Tone.STRONG
     return Section(company.company.name, tuple(filter(None, facts)), tuple(items), tone)
 
@@ -316,28 +328,6 @@ def client_section(
 def _failure(failure: Failure) -> Entry:
     todo = remarks(failure.remedy, tone=Tone.PLAIN)
     return Entry("✗", Tone.BAD, f"{failure.guard}: {failure.reason}", remarks=todo)
-
-
-def _lines(
-    company: CompanyPlan,
-    common: Collection[Hold],
-    chart_of: Callable[[PlannedLine], Chart | None],
-    *,
-    verbose: bool,
-) -> Iterable[Item]:
-    shown = [line for line in company.lines if verbose or line.changes or line.hold]
-    for line, following in zip_longest(shown, shown[1:]):
-        mark, tone = _mark(line)
-        label = billed_as(line.application, line.categories)
-        label += f" (line {line.line_id})" if line.orphaned else ""
-        state = line.outcome if line.outcome in {Outcome.APPLIED, *UNWRITTEN} else ""
-        said = tuple(_remarks(line, following, company, common))
-        yield Entry(mark, tone, label, *_change(line), state, said, chart_of(line))
-    if any(line.changes and line.prorated is False for line in company.lines):
-        yield Span(_IN_FULL, Tone.DIM)
-    if (released := released_by_id(company)) > 1:
-        text = f"Plan {company.plan_id} releases all {released} held lines of this client at once."
-        yield Span(text, Tone.DIM)
 
 
 def _mark(line: PlannedLine) -> tuple[str, Tone]:

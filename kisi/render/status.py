@@ -462,19 +462,16 @@ def ready_sentence(readiness: Readiness) -> str:
     when = ((x, f"{day}" if ready else f"{day}, NOT ready") for x, day, ready in readiness.due)
     due = f" Invoices due: {by_cause(when, _NAMED_AT_MOST)}." if readiness.due else ""
     back = together(readiness.reverted, _NAMED_AT_MOST) if readiness.reverted else ""
-    back = back and f" Billed as before a reverted run, and not as counted: {back}."
-    return _is_ready(readiness) + due + back
-
-
-def _is_ready(readiness: Readiness) -> str:
+    due += back and f" Billed as before a reverted run, and not as counted: {back}."
     good = readiness.billed - len(readiness.blockers)
     clients = f"{good} of {readiness.billed} billed clients"
     if readiness.ready:
         hours = readiness.max_age.total_seconds() / 3600
         age = f"{hours:g} h" if hours < 72 else plural(round(hours / 24), "day")
-        return f"Ready to invoice: {clients} were confirmed within {age} and nothing is on hold."
+        said = f"Ready to invoice: {clients} were confirmed within {age} and nothing is on hold."
+        return said + due
     if not readiness.billed:
-        return "NOT ready to invoice: no client is billed."
+        return "NOT ready to invoice: no client is billed." + due
     against = [by_cause(readiness.blockers, _NAMED_AT_MOST)] if readiness.blockers else []
     if lines := readiness.unmapped_lines:
         names = together(list(dict.fromkeys(line.name for line in lines)), _NAMED_AT_MOST)
@@ -488,7 +485,7 @@ def _is_ready(readiness: Readiness) -> str:
             if bool(x.client) is has_left
         ]
         against += [f"{title}: {by_cause(uses, _NAMED_AT_MOST)}"] if uses else []
-    return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready."
+    return f"NOT ready to invoice: {'; '.join(against)}; {clients} are ready.{due}"
 
 
 def ready_report(view: StatusView) -> Report:

@@ -52,18 +52,14 @@ def lay_out(
         if lines:
             lines.append(())
         lines += setter.section(section)
-    return "".join(_printed(line, color=color) + "\n" for line in lines)
-
-
-def _printed(line: Line, *, color: bool) -> str:
-    plain = "".join(span.text for span in line).rstrip()
-    if not color:
-        return plain
-    shown, ends = "", 0
-    for span in line:
-        begins, ends = ends, ends + len(span.text)
-        text, style = plain[begins:ends], _STYLES.get(span.tone)
-        shown += f"\x1b[{style}m{text}\x1b[0m" if style and text else text
+    shown = ""
+    for line in lines:
+        plain, ends = "".join(span.text for span in line).rstrip(), 0
+        for span in line:
+            begins, ends = ends, ends + len(span.text)
+            text, style = plain[begins:ends], color and _STYLES.get(span.tone)
+            shown += f"\x1b[{style}m{text}\x1b[0m" if style and text else text
+        shown += "\n"
     return shown
 
 
