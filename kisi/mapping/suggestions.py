@@ -193,6 +193,12 @@ def _billed(
     split = application.unit is Unit.DEVICE and len(three) == len(SPLIT)
     chosen = three if split and all(x.score >= y.score for x in three for y in one) else one
     score = min((each.score for each in chosen), default=0.0)
+    named = []  # `1201 KES-ADV-WS, 4.50`; in front, what it bills of the application, if not all
+    for each in chosen:
+        part = "" if each.category is Category.ALL else f"{each.category} "
+        price = products[each.id].price
+        told = "" if price is None else f", {price:.2f}"
+        named.append(f"{part}{each.id} {names[each.id]}{told}")
     like = chosen[0].reason if chosen else "no product has a similar name"
     return SuggestedApplication(
         application,
@@ -200,15 +206,8 @@ def _billed(
         accept=score >= SURE_PRODUCT and not group.doubt,
         score=score,
         reason="; ".join(filter(None, (like, group.doubt))),
-        products="; ".join(_named(each.category, products[each.id]) for each in chosen),
+        products="; ".join(named),
     )
-
-
-def _named(category: Category, found: PsaProduct) -> str:
-    """`1201 KES-ADV-WS, 4.50`; in front, what it bills of the application, if not all."""
-    part = "" if category is Category.ALL else f"{category} "
-    price = "" if found.price is None else f", {found.price:.2f}"
-    return f"{part}{found.id} {found.name}{price}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +246,7 @@ def renewals(
                 named = old is not None and _lasting_words(new.name) == _lasting_words(old.name)
                 alike[new] = (same, named)
         sure = [each for each in alike if len(alike) == 1 or all(alike[each])]
-        choices = sorted(
-            alike, key=lambda each: (*(not x for x in alike[each]), len(each.id), each.id)
-        )
+        choices = sorted(alike, key=lambda x: (*(not y for y in alike[x]), len(x.id), x.id))
         successor = sure[0] if len(sure) == 1 else None
         found.append(Renewal(row, client, old, tuple(choices), successor))
     return tuple(found)
@@ -263,20 +260,16 @@ def _lasting_words(name: str) -> list[str]:
 
 def suggestions_csv(suggestions: Suggestions, style: CsvStyle | None = None) -> str:
     """The suggestions as rows of the mapping table, with what speaks for them."""
-    rows = [
-        {**row_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
-        for each in suggestions.clients
-    ]
-    rows += [
-        {**row_cells(each.product), **row_cells(each.application)}
-        for each in suggestions.applications
-    ]
-    suggested: list[SuggestedClient | SuggestedApplication]
-    suggested = [*suggestions.clients, *suggestions.applications]
-    for row, each in zip(rows, suggested, strict=True):
+    rows = []
+    suggested: list[SuggestedClient | SuggestedApplication] = [*suggestions.clients]
+    for each in (*suggested, *suggestions.applications):
+        if isinstance(each, SuggestedClient):
+            row = {**row_cells(each.company), "tenant_name": csv_cell(each.tenant_name)}
+        else:
+            row = {**row_cells(each.product), **row_cells(each.application)}
+            row["products"] = csv_cell(each.products)
         row["accept"] = "yes" if each.accept else "no"
-        row |= {"score": f"{each.score:.2f}", "reason": csv_cell(each.reason)}
-        row["products"] = csv_cell(getattr(each, "products", ""))
+        rows.append(row | {"score": f"{each.score:.2f}", "reason": csv_cell(each.reason)})
     return write_csv((*_FIRST, *(each for each in COLUMNS if each not in _FIRST)), rows, style)
 
 
