@@ -41,9 +41,14 @@ def client_names(context: typer.Context, incomplete: str) -> list[str]:
             config = user_config_path("kisi", appauthor=False) / "kisi.toml"
         config = config.expanduser()
         named = _read(config).get("mapping", "mapping.toml")
-        names = _names(config.parent / (named if isinstance(named, str) else "mapping.toml"))
+        named = named if isinstance(named, str) else "mapping.toml"
+        companies = _read(config.parent / named).get("company", [])
     except (OSError, ValueError):  # a half-typed line is no place for an error message
         return []
+    rows = companies if isinstance(companies, list) else []
+    every = {row.get("name") for row in rows if isinstance(row, dict)}
+    names = sorted(x for x in every if isinstance(x, str) and x.isprintable())
+    names = [name for name in names if not _COULD_ACT.search(name)]
     typed = incomplete.casefold()
     begin = [name for name in names if name.casefold().startswith(typed)]
     found = begin or [name for name in names if typed in name.casefold()]
@@ -59,14 +64,6 @@ def _for_the_shell(name: str) -> str:
     if shell != "bash" or word.startswith(("'", '"')):
         return name
     return re.sub(r"([^\w.,:/@%+-])", r"\\\1", name)
-
-
-def _names(path: Path) -> list[str]:
-    companies = _read(path).get("company", [])
-    rows = companies if isinstance(companies, list) else []
-    found = (row.get("name") for row in rows if isinstance(row, dict))
-    names = {name for name in found if isinstance(name, str) and name.isprintable()}
-    return sorted(name for name in names if not _COULD_ACT.search(name))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -122,21 +122,18 @@ class Recording:
             return [*shown, f"... and {more} more"] if more > 0 else shown
         if _stays(value, key):
             return value
-        if isinstance(value, str):
-            return self._text(value)
-        return type(value)(self._number(str(value)))
+        number = self._number(str(value))
+        if not isinstance(value, str):
+            return type(value)(number)
+        if _GUID.fullmatch(value):
+            return f"00000000-0000-0000-0000-{number:012}"
+        return str(number) if value.isdigit() else f"text-{number}"
 
     def _name(self, name: str, form: re.Pattern[str]) -> str:
         """A key, or a step of an address, if it has the `form` of a vendor's and names nobody."""
         folded = name.casefold()
         own = any(x in folded if len(x) > _SHORT else x == folded for x in self._originals)
         return name if form.fullmatch(name) and not own else f"name-{self._number(name)}"
-
-    def _text(self, text: str) -> str:
-        number = self._number(text)
-        if _GUID.fullmatch(text):
-            return f"00000000-0000-0000-0000-{number:012}"
-        return str(number) if text.isdigit() else f"text-{number}"
 
     def _number(self, original: str) -> int:
         return self._numbers.setdefault(original.casefold(), _FIRST + len(self._numbers))

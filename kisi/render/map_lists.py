@@ -17,7 +17,7 @@ from kisi.mapping.suggestions import (
     Suggestions,
 )
 from kisi.mapping.validator import StaleEntry, StaleReason, has_left
-from kisi.model import Company, Line, Tenant
+from kisi.model import Company, Line
 from kisi.psa import PsaAgreement, PsaCompany, PsaProduct
 from kisi.render.export import csv_of, csv_text
 from kisi.render.formatting import money, quantity
@@ -71,7 +71,14 @@ def _section(title: str, columns: str, rows: Sequence[Sequence[str | Span]]) -> 
 
 def _lists(inventory: Inventory) -> Iterable[tuple[str, str, Sequence[Sequence[str | Span]]]]:
     """Each with its title and columns, of which the last says what an entry is mapped to."""
-    tenants = [(str(x.tenant.ref), _tenant(x.tenant), _owner(x)) for x in inventory.tenants]
+    tenants = []
+    for entry in inventory.tenants:
+        tenant, owner = entry.tenant, _clients(entry.company)
+        name = tenant.name + ("" if tenant.enabled else " (disabled)")
+        name += f": {tenant.listed_as}" if tenant.listed_as else ""
+        if entry.ignored is not None:
+            owner = Span(f"never billed: {entry.ignored.note}".removesuffix(": "), Tone.DIM)
+        tenants.append((str(tenant.ref), name, owner))
     yield "Tenants", "tenant | name~ | mapped to~", tenants
     names = [
         (x.name, str(x.used), str(x.tenants), _mapped(attribute(x, "application.name")))
@@ -97,17 +104,6 @@ def _lists(inventory: Inventory) -> Iterable[tuple[str, str, Sequence[Sequence[s
 
 def _report(title: str, *sections: Section) -> Report:
     return Report(title, tuple(section for section in sections if section.items))
-
-
-def _owner(entry: TenantEntry) -> Span:
-    if entry.ignored is None:
-        return _clients(entry.company)
-    return Span(f"never billed: {entry.ignored.note}".removesuffix(": "), Tone.DIM)
-
-
-def _tenant(tenant: Tenant) -> str:
-    name = tenant.name + ("" if tenant.enabled else " (disabled)")
-    return f"{name}: {tenant.listed_as}" if tenant.listed_as else name
 
 
 def _name(thing: PsaCompany | PsaAgreement | PsaProduct) -> str:

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 
 from kisi.csv_table import CsvStyle
 from kisi.formats import described, document
 from kisi.json_text import Json
 from kisi.purchases.compare import Compared, Comparison
-from kisi.purchases.file import Purchase
 from kisi.render.export import csv_of
 from kisi.render.formatting import money, plural, quantity
 from kisi.render.report import Item, Report, Section, Span, Tone, table
 
 
-def _sums(rows: Sequence[Purchase]) -> Json:
-    units = sum((row.quantity or Decimal(0) for row in rows), Decimal(0))
-    amounts = [row.amount for row in rows if row.amount is not None]
-    return {"quantity": units, "amount": sum(amounts) if amounts else None}
-
-
-def _parts(found: Compared) -> dict[str, Sequence[Purchase]]:
-    return {
-        "read": found.file.purchases,
-        "matched": found.matched,
-        "unmatched": found.unmatched,
-    }
+def _parts(found: Compared) -> dict[str, Json]:
+    """What of the file was read, matched and not: rows, units and money."""
+    file = found.file.purchases
+    parts = {}
+    for name, rows in (("read", file), ("matched", found.matched), ("unmatched", found.unmatched)):
+        units = sum((row.quantity or Decimal(0) for row in rows), Decimal(0))
+        amounts = [row.amount for row in rows if row.amount is not None]
+        sums = {"quantity": units, "amount": sum(amounts) if amounts else None}
+        parts[name] = {"rows": len(rows), **sums}
+    return parts
 
 
 def reconcile_document(found: Compared, code: int) -> Json:
     """The comparison as plain JSON data."""
     file = found.file
     parts = _parts(found)
-    rows: Json = {name: len(purchases) for name, purchases in parts.items()}
+    rows = {name: part.pop("rows") for name, part in parts.items()}
     rows["ignored"] = len(file.left_out) + file.blank
-    totals = {name: _sums(purchases) for name, purchases in parts.items()}
-    return document("reconcile", found, exit_code=code, rows=rows, totals=totals)
+    return document("reconcile", found, exit_code=code, rows=rows, totals=parts)
 
 
 def reconcile_csv(found: Compared, style: CsvStyle) -> str:
@@ -92,10 +88,9 @@ def reconcile_report(found: Compared, *, detailed: bool) -> Report:
 def _totals(found: Compared) -> Section:
     file = found.file
     rows = []
-    for name, purchases in _parts(found).items():
-        sums = _sums(purchases)
-        units, cost = quantity(sums["quantity"]), _money(sums["amount"])
-        rows.append((name, str(len(purchases)), units, cost))
+    for name, part in _parts(found).items():
+        units, cost = quantity(part["quantity"]), _money(part["amount"])
+        rows.append((name, str(part["rows"]), units, cost))
     sums_ = sum(one.kind == "sum" for one in file.left_out)
     left = f"Left out: {plural(len(file.left_out) + file.blank, 'row')} that bill nothing"
     left += f", {sums_} of them sums that agree with the rows." if sums_ else "."

@@ -386,18 +386,19 @@ def _sections(statement: Statement) -> Iterable[Section]:
     items = items or [Span("Nothing was billed.")]
     yield Section(statement.company, (str(statement.month),), tuple(items))
     for line in statement.lines:
-        mine = (device for device in statement.devices if device.line is line)
-        if rows := list(map(_device, mine)):
+        rows = []
+        for device in statement.devices:
+            if device.line is line:
+                days = f"{device.first:%d}"
+                days += f" to {device.last:%d}" if device.last > device.first else ""
+                item, seen = device.item, str(device.last_seen or "")
+                rows.append(
+                    (str(device.number), item.name or item.device, item.os_name, days, seen)
+                )
+        if rows:
             label = billed_as(line.application, line.categories)
             heads = "number# | device~ | operating system~ | days | last seen"
             yield Section(plural(len(rows), "device"), (label,), table(heads, rows))
-
-
-def _device(device: StatementDevice) -> Sequence[str]:
-    item, days = device.item, f"{device.first:%d}"
-    days += f" to {device.last:%d}" if device.last > device.first else ""
-    name = item.name or item.device
-    return (str(device.number), name, item.os_name, days, str(device.last_seen or ""))
 
 
 def _policy(terms: Terms) -> str:
