@@ -20,7 +20,6 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 from kisi.config.document import read_document
 from kisi.config.sentences import (
     Model,
-    check_table,
     did_you_mean,
     listed,
     nearest,
@@ -397,9 +396,9 @@ class _Reader:
                     f"{place(where)}: The name may hold letters from A to Z, digits, - and _ only."
                 )
             if model := model_of(where, settings):
-                checked, problems = check_table(model, settings, where, self._base)
-                self.problems += problems
-                found |= {} if checked is None else {name: checked}
+                known = len(self.problems)
+                checked = self.table(model, settings, where)
+                found |= {name: checked} if len(self.problems) == known else {}
         return found
 
     def _kind(self, name: tuple[str, str], kind: object, kinds: Kinds) -> type[Section] | None:

@@ -117,24 +117,6 @@ _LIMITS = {
 }
 
 
-def check_table(
-    model: type[Model],
-    data: Mapping[str, Any],
-    table: tuple[str, ...],
-    base: Path = Path(),
-    where: Where | None = None,
-) -> tuple[Model | None, list[str]]:
-    """Reads `data` as a `model`; all problems with their places, and None where there are any.
-
-    Values must have their very types: pydantic's strict JSON mode, where a list still becomes a
-    tuple and text a path. `base` is the folder that relative paths start from; `where` names a key
-    in messages, by default as `[sources.hq] url`.
-    """
-    checked, errors = _validated(model, data, base)
-    where = where or (lambda steps: place((*table, *steps[:-1]), steps[-1]))
-    return checked, [_problem(model, error, table, where) for error in errors]
-
-
 def read_table(
     model: type[Model],
     data: Mapping[str, Any],
@@ -142,23 +124,29 @@ def read_table(
     base: Path = Path(),
     where: Where | None = None,
 ) -> tuple[Model, list[str]]:
-    """As `check_table`, with a value also where there are problems: what is wrong reads as missing.
+    """Reads `data` as a `model`; all problems with their places.
 
-    So rules over several tables find their problems too. A key that must be there and is not, or is
-    wrong, is empty; any other has its default; of a list, only the wrong entries go.
+    Values must have their very types: pydantic's strict JSON mode, where a list still becomes a
+    tuple and text a path. `base` is the folder that relative paths start from; `where` names a key
+    in messages, by default as `[sources.hq] url`.
+
+    There is a value also where there are problems, so that rules over several tables find theirs
+    too: what is wrong reads as missing. A key that must be there and is not, or is wrong, is empty;
+    any other has its default; of a list, only the wrong entries go.
     """
-    checked, problems = check_table(model, data, table, base, where)
+    checked, errors = _validated(model, data, base)
+    where = where or (lambda steps: place((*table, *steps[:-1]), steps[-1]))
     if checked is None:
         lenient, right = _with_empty_values(model), dict[Any, Any](data)
-        wrong = [loc for error in _validated(model, data, base)[1] if (loc := error["loc"])]
+        wrong = [loc for error in errors if (loc := error["loc"])]
         for key in {loc[0] for loc in wrong} & right.keys():
             entries = {loc[1] if len(loc) > 1 else None for loc in wrong if loc[0] == key}
             value = right.pop(key)
             if isinstance(value, list):
                 kept = [each for place, each in enumerate(value) if place not in entries]
                 right |= {key: kept} if kept and None not in entries else {}
-        checked = _validated(lenient, right, base)[0] or lenient()
-    return checked, problems
+        checked = _validated(lenient, right, base)[0] or lenient.model_construct()
+    return checked, [_problem(model, error, table, where) for error in errors]
 
 
 @cache
@@ -219,7 +207,7 @@ def _with_empty_values(model: type[Model]) -> type[Model]:
     """`model`, where a key that must be there is an empty text or list if it is missing."""
     fields: dict[str, Any] = {
         name: (
-            Annotated[(field.annotation, *field.metadata)],
+            Annotated[(field.annotation, *field.metadata, None)],  # two at least
             () if get_origin(field.annotation) is tuple else "",
         )
         for name, field in model.model_fields.items()

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from kisi.cli.checking import check_files
 from kisi.config import read_partial_config
 from kisi.config.load import Announced, Counting, Guards, Notify, Top
-from kisi.config.sentences import check_table
+from kisi.config.sentences import read_table
 from kisi.mapping.file import ConfigNames, load_mapping
 from kisi.model import Level
 from kisi.run.setup import PSA_KINDS, SOURCE_KINDS
@@ -64,7 +64,7 @@ def test_everything_sets_every_key_of_the_common_tables_and_every_kind():
         ("notify", Notify),
     ):
         assert data[table].keys() == set(model.model_fields)
-        assert check_table(model, data[table], (table,), EXAMPLES)[1] == []
+        assert read_table(model, data[table], (table,), EXAMPLES)[1] == []
     assert {section["kind"] for section in data["sources"].values()} == set(SOURCE_KINDS)
     assert {section["kind"] for section in data["psa"].values()} == set(PSA_KINDS)
 
@@ -83,7 +83,7 @@ def test_everything_names_every_key_of_every_kind(table, model):
     sections = {name: section for name, section in data[table].items() if section["kind"] == kind}
     assert set().union(*(_names(section) for section in sections.values())) == set(_keys(model))
     for name, section in sections.items():
-        assert check_table(model, section, (table, name), EXAMPLES)[1] == []
+        assert read_table(model, section, (table, name), EXAMPLES)[1] == []
 
 
 def test_everything_shows_every_form_of_the_mapping():

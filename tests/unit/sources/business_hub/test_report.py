@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from kisi.config.sentences import check_table
+from kisi.config.sentences import read_table
 from kisi.model import Category
 from kisi.sources.business_hub.report import HubSettings
 
@@ -232,6 +232,6 @@ def test_the_same_period_twice_is_a_repetition(reports):
     ],
 )  # fmt: skip
 def test_a_wrong_entry_of_files_is_told_with_its_place(tmp_path, files, said):
-    _, problems = check_table(HubSettings, {"files": files}, ("sources", "hub"), tmp_path)
+    _, problems = read_table(HubSettings, {"files": files}, ("sources", "hub"), tmp_path)
     assert problems[0].startswith(said)
     assert len(problems) == 1 + (files == [{"patern": "x"}])
