@@ -6,20 +6,6 @@ problems at once. A source or PSA declares its own section with the types of `se
 
 from __future__ import annotations
 
-from kisi.config.load import (
-    Config,
-    Invoice,
-    Kinds,
-    PartialConfig,
-    read_partial_config,
-    resolve_all,
-)
+from kisi.config.load import Config, Invoice, Kinds, PartialConfig, read_partial_config, resolve_all
 
-__all__ = [
-    "Config",
-    "Invoice",
-    "Kinds",
-    "PartialConfig",
-    "read_partial_config",
-    "resolve_all",
-]
+__all__ = ["Config", "Invoice", "Kinds", "PartialConfig", "read_partial_config", "resolve_all"]

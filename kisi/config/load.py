@@ -18,15 +18,7 @@ from platformdirs import site_data_path, user_state_path
 from pydantic import AfterValidator, Field, create_model, model_validator
 
 from kisi.config.document import read_document
-from kisi.config.sentences import (
-    Model,
-    did_you_mean,
-    listed,
-    nearest,
-    place,
-    read_table,
-    shorten,
-)
+from kisi.config.sentences import Model, did_you_mean, listed, nearest, place, read_table, shorten
 from kisi.config.settings import LocalPath, SecretRef, SecretRefs, Section, Table, Text
 from kisi.errors import ConfigError, StateError
 from kisi.files import JOURNAL

@@ -17,15 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kisi.config.settings import Hours, Section, Table, Text
-from kisi.csv_table import (
-    BadRowError,
-    Decoded,
-    best_row,
-    decode_text,
-    fold,
-    read_rows,
-    without_sep,
-)
+from kisi.csv_table import BadRowError, Decoded, best_row, decode_text, fold, read_rows, without_sep
 from kisi.errors import SourceError
 from kisi.model import Category
 from kisi.transport import Limits
