@@ -19,14 +19,7 @@ import typer
 
 from kisi.cli.output import Console, new_folder, show
 from kisi.cli.recording import Recording
-from kisi.config import (
-    Config,
-    Invoice,
-    Kinds,
-    PartialConfig,
-    read_partial_config,
-    resolve_all,
-)
+from kisi.config import Config, Invoice, Kinds, PartialConfig, read_partial_config, resolve_all
 from kisi.config.load import Top
 from kisi.config.settings import Table
 from kisi.errors import ConfigError, ExitCode, KisiError, StateError, worst

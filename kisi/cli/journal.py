@@ -167,10 +167,7 @@ def _status(
 
 
 def _clients(
-    journal: Journal,
-    mapping: BillingMapping,
-    oldest: datetime,
-    last_run: Mapping[str, Any] | None,
+    journal: Journal, mapping: BillingMapping, oldest: datetime, last_run: Mapping[str, Any] | None
 ) -> Iterable[Client]:
     """The clients of the journal, and those that the mapping bills and no run has seen yet."""
     wanted = (one for one in mapping.companies if one.billing or one.begins)

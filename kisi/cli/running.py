@@ -45,10 +45,7 @@ _WRITES_ARE_FINISHED = "Stopping: a write under way is finished first."
 
 
 def follow(
-    work: Callable[..., RunResult],
-    console: Console,
-    *,
-    on_signal: str = _WRITES_ARE_FINISHED,
+    work: Callable[..., RunResult], console: Console, *, on_signal: str = _WRITES_ARE_FINISHED
 ) -> ExitCode:
     """Does a run and shows its result; what cannot be shown was billed all the same.
 

@@ -164,11 +164,7 @@ def statement_of(
             x for x in every if own.get(x) == 0 or (x not in own and any(o.get(x) for o in rivals))
         }
         counted = {x: 0 if x in idle else _counted(client, *billing, days, read, x) for x in every}
-        shown = _billed_days(line, counted, own, idle, zone)
-        in_month = tuple((day, shown[day]) for day in month.days)
-        number, by = _number(line, terms, counted, in_month, own)
-        known = (line.application, line.categories, line.product)
-        billed.append(StatementLine(*known, by, in_month, number))
+        billed.append(_line(line, terms, counted, own, idle, month, zone))
     billed.sort(key=lambda line: (line.application, line.categories))
     # Where a product was exchanged, a device belongs to the line that bills it now.
     billing_first = sorted(billed, key=lambda line: not line.quantity)
@@ -191,52 +187,47 @@ def _joined(before: LineHistory, after: LineHistory, zone: tzinfo) -> LineHistor
     return replace(after, quantities=quantities, found={**found, **after.found})
 
 
-def _billed_days(
+def _line(
     line: LineHistory,
+    terms: Terms,
     counted: Mapping[date, int | None],
     held: Mapping[date, Decimal],
     idle: Collection[date],
+    month: Month,
     zone: tzinfo,
-) -> Mapping[date, Decimal | int | None]:
-    """What was counted, or what the PSA held if it was something else; None: not known."""
+) -> StatementLine:
+    """What was counted each day, or what the PSA held if it was something else.
+
+    Its quantity is the policy's number on the last of the days. Where the PSA held a number of its
+    own on the last day that is known, it invoices that one, whatever the policy. Before the day of
+    `day:N` has been read, it is what the line held.
+    """
     # the days on which it held what it should, or a day between two such
     spans = (
         Month(local_day(x.first_at, zone), local_day(x.last_at, zone)) for x in line.quantities
     )
     proven = {day for span in spans for day in span.days}
 
-    def billed(day: date, used: int | None) -> Decimal | int | None:
-        other = line.found.get(day)
+    def billed(day: date) -> Decimal | int | None:
+        used, other = counted[day], line.found.get(day)
         if other is not None and (used is not None or other != held.get(day)):
             return other
         unknown = other is not None or (day not in proven and (day in held or used))
         return None if unknown and day not in idle else used
 
-    return {day: billed(day, used) for day, used in counted.items()}
-
-
-def _number(
-    line: LineHistory,
-    terms: Terms,
-    counted: Mapping[date, int | None],
-    days: Sequence[tuple[date, Decimal | int | None]],
-    held: Mapping[date, Decimal],
-) -> tuple[Decimal | int | None, Terms]:
-    """The policy's number on the last of a month's days, and the terms with that policy.
-
-    Where the PSA held a number of its own on the last day that is known, it invoices that one,
-    whatever the policy. Before the day of `day:N` has been read, it is what the line held.
-    """
+    days = tuple((day, billed(day)) for day in month.days)
     known = [(day, number) for day, number in days if number is not None]
-    last, number = known[-1] if known else (days[-1][0], None)
+    last, number = known[-1] if known else (month.last, None)
     if terms.begins is None or last in line.found:
-        return number, replace(terms, policy=TODAY, begins=None)
-    read = {day: used for day, used in counted.items() if used is not None and day <= last}
-    period = Period(terms.begins, terms.ends)
-    if period.counts(terms.policy, last):
-        terms = replace(terms, ends=None)
-    by_policy = number_of(terms.policy, period, read)
-    return (held.get(days[-1][0]) if by_policy is None else by_policy), terms
+        terms = replace(terms, policy=TODAY, begins=None)
+    else:
+        read = {day: used for day, used in counted.items() if used is not None and day <= last}
+        period = Period(terms.begins, terms.ends)
+        if period.counts(terms.policy, last):
+            terms = replace(terms, ends=None)
+        by_policy = number_of(terms.policy, period, read)
+        number = held.get(month.last) if by_policy is None else by_policy
+    return StatementLine(line.application, line.categories, line.product, terms, days, number)
 
 
 def _held(line: LineHistory, days: Iterable[date], zone: tzinfo) -> Mapping[date, Decimal]:

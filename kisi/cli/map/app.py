@@ -110,10 +110,7 @@ def known_to_the_journal(
     """
     from kisi.journal import Journal, Subject
 
-    with (
-        suppress(StateError),
-        Journal.open(setup.config.state_dir, readonly=True) as journal,
-    ):
+    with suppress(StateError), Journal.open(setup.config.state_dir, readonly=True) as journal:
         report = journal.latest(Subject.REPORT) or {}
         empty = {
             (company["psa"], company["agreement"])

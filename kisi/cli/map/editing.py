@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from kisi.cli import options
-from kisi.cli.options import (
-    Texts,
-    client_argument,
-    client_option,
-    flag,
-    option,
-    shared_options,
-)
+from kisi.cli.options import Texts, client_argument, client_option, flag, option, shared_options
 from kisi.cli.output import Console
 from kisi.errors import ConfigError, Withheld
 
