@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate
 
@@ -170,10 +170,16 @@ def grid_lines(grid: Grid, width: int) -> Iterator[Line]:
     if widths is None:
         yield from _records(grid, width)
         return
-    if any(grid.headers):
-        yield from _row([Span(text, Tone.DIM) for text in grid.headers], widths, grid.right)
-    for one in grid.rows:
-        yield from _row(one, widths, grid.right)
+    heads = [tuple(Span(text, Tone.DIM) for text in grid.headers)] if any(grid.headers) else []
+    for one in (*heads, *grid.rows):
+        wrapped = [wrap(cell.text, size) for cell, size in zip(one, widths, strict=True)]
+        for height in range(max(map(len, wrapped))):
+            line = []
+            for at, (cell, texts, size) in enumerate(zip(one, wrapped, widths, strict=True)):
+                text = texts[height] if height < len(texts) else ""
+                text = padded(text, size, right=at in grid.right)
+                line += [Span(text, cell.tone), Span(" " * _GAP)]
+            yield tuple(line[:-1])
 
 
 def _widths(grid: Grid, width: int) -> list[int] | None:
@@ -197,16 +203,6 @@ def _widths(grid: Grid, width: int) -> list[int] | None:
         else:
             return widths
     return None
-
-
-def _row(row: Sequence[Span], widths: Sequence[int], right: Collection[int]) -> Iterator[Line]:
-    wrapped = [wrap(cell.text, size) for cell, size in zip(row, widths, strict=True)]
-    for height in range(max(map(len, wrapped))):
-        line = []
-        for index, (cell, texts, size) in enumerate(zip(row, wrapped, widths, strict=True)):
-            text = texts[height] if height < len(texts) else ""
-            line += [Span(padded(text, size, right=index in right), cell.tone), Span(" " * _GAP)]
-        yield tuple(line[:-1])
 
 
 def _records(grid: Grid, width: int) -> Iterator[Line]:

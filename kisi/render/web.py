@@ -17,7 +17,7 @@ from string import Template
 
 from kisi.redaction import safe_text
 from kisi.render.formatting import COMMAND, quantity
-from kisi.render.report import Chart, Entry, Grid, Item, Report, Section, Span, Tone
+from kisi.render.report import Chart, Entry, Grid, Report, Section, Span, Tone
 
 _COLUMNS = (
     '<colgroup><col class="c-mark"><col><col class="c-before"><col class="c-after">'
@@ -110,17 +110,16 @@ def _section(section: Section, number: int) -> Iterator[str]:
     title = _toned(section.title, section.tone)
     yield f'<section id="s{number}"><h2>{title}{facts if section.facts else ""}</h2>'
     for kind, items in groupby(section.items, type):
-        lines = [line for item in items for line in _item(item)]
+        lines: list[str] = []
+        for item in items:
+            if isinstance(item, Span):
+                lines.append(_remark(item))
+            else:
+                lines += _entry(item) if isinstance(item, Entry) else _grid(item)
         if kind is Entry:  # they share one table, so that their quantities are aligned
             lines = ['<table class="entries">', _COLUMNS, *lines, "</table>"]
         yield from lines
     yield "</section>"
-
-
-def _item(item: Item) -> Iterator[str]:
-    if isinstance(item, Entry):
-        return _entry(item)
-    return iter([_remark(item)]) if isinstance(item, Span) else _grid(item)
 
 
 def _entry(entry: Entry) -> Iterator[str]:
