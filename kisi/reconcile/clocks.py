@@ -74,4 +74,4 @@ class Clocks:
                 for at in self.turns.get(Pool(ref, line.application), ()):
                     if first < at <= last:
                         day: date = at.astimezone(self.rules.zone).date()
-                        yield f"{why}, and a key that it is counted by ends between, on {day}"
+                        yield f"{why}, and a key of this line ends between the two dates, on {day}"

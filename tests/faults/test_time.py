@@ -149,7 +149,7 @@ def test_a_clock_that_is_ahead_ends_no_key(trial: Trial, servers: tuple[str, ...
     assert trial.contoso.quantities == {trial.product: 8}
     assert trial.fabrikam.quantities == {trial.product: 4}
     assert "machine's clock is 30 days ahead of that of" in trouble(result, "Contoso").reason
-    assert f"a key that it is counted by ends between, on {ends.date()}" in " ".join(
+    assert f"a key of this line ends between the two dates, on {ends.date()}" in " ".join(
         trouble(result, "Contoso").reason.split()
     )
     assert "No id releases this" in trouble(result, "Contoso").remedy
