@@ -185,7 +185,10 @@ class Writer:
             if not unclear or sends >= SENDS or not self.before_sending(0):
                 return _outcome(Outcome.FAILED, result, _NOT_WRITTEN)
             LOG.warning(
-                "agreement %s, product %s: not written, sending again", line.agreement, line.product
+                "%sagreement %s, product %s: not written, sending again",
+                f"{operation.name}, " if operation else "",
+                line.agreement,
+                line.product,
             )
 
     def confirm(self, writes: Sequence[tuple[PlannedLine, WriteOutcome]]) -> list[WriteOutcome]:

@@ -461,14 +461,15 @@ class _Lines:
         line, held = self.changing[place], self.changing[cause]
         if held.hold is None:
             raise ValueError("The cause must be a line that is on hold.")
-        guard = held.hold.guard
+        guard, line_id = held.hold.guard, held.line_id
+        which = f"line {line_id}" if line_id else f"the new line of product {held.product}"
         if place[0] == cause[0]:
             what = held.application if held.application != line.application else held.category
-            reason = f"held with {what} ({guard}), so that nothing is billed twice or not at all"
+            why = guard if what == Category.ALL else f"{what}: {guard}"
+            said = "so that nothing is billed twice or not at all"
+            reason = f"held together with {which} ({why}), {said}"
         else:
             owner = self._plan.companies[cause[0]].company.name
-            line_id = held.line_id
-            which = f"line {line_id}" if line_id else f"the new line of product {held.product}"
             before = "new" if held.before is None else f"{held.before.normalize():f}"
             first = "must come down first, and " if held.delta < 0 else ""
             reason = (

@@ -9,6 +9,7 @@ from datetime import date
 
 from kisi.errors import ExitCode, worst
 from kisi.model import (
+    WITH,
     Action,
     CompanyPlan,
     Outcome,
@@ -20,6 +21,7 @@ from kisi.model import (
 )
 
 _NAMED_AT_MOST = 8
+_TO_WRITE = " to write"
 _OUTLOOK = {
     OutlookKind.ENDS: "to end",
     OutlookKind.OVER: "used more than bought",
@@ -113,7 +115,8 @@ def last_line(plan: Plan) -> str:
     text = "{current} of {billed} clients up to date".format(**client_counts(plan))
     troubled = [company for company in billed if not is_current(company)]
     if troubled:
-        text += "; need attention: " + by_cause((c.company.name, trouble(c)) for c in troubled)
+        text += "; need attention: " + by_cause((c.company.name, _brief(c)) for c in troubled)
+        text += "; `kisi status` says more" * any(_brief(c) != trouble(c) for c in troubled)
     unmapped = [company for company in billed if company.unmapped]
     if unmapped:
         text += "; unmapped usage: " + together([company.company.name for company in unmapped])
@@ -154,11 +157,25 @@ def trouble(company: CompanyPlan) -> str:
     if bad is not None:
         return f"{bad.outcome}: {bad.detail}".rstrip(". ")
     if company.hold is not None:
-        return f"held: {company.hold.guard}"
+        return f"held: {cause_of(company.hold.guard, company.hold.reason)}"
     if company.unconfirmed:
         return f"not confirmed: {company.unconfirmed}"
     waiting = sum(not is_shown(line) for line in company.lines)
-    return f"{waiting} change{'s' if waiting != 1 else ''} to write"
+    return f"{waiting} change{'s' if waiting != 1 else ''}{_TO_WRITE}"
+
+
+def cause_of(guard: str, reason: str) -> str:
+    """Why something is held, in a few words: its guard; of what only waits, for which line."""
+    return guard if guard != WITH else reason.partition(" (")[0]
+
+
+def _brief(company: CompanyPlan) -> str:
+    """The same, of a write in one sentence and without the line's id: clients have it in common."""
+    bad = next((line for line in company.lines if line.outcome in UNWRITTEN), None)
+    if company.failure is not None or bad is None:
+        return trouble(company)
+    said = f"{bad.outcome}: {bad.detail}".partition(". ")[0].rstrip(". ")
+    return said.replace(f" {bad.line_id}", " …") if len(bad.line_id or "") > 2 else said
 
 
 def _expected(one: Outlook) -> str:
@@ -201,6 +218,7 @@ def by_cause(troubles: Iterable[tuple[str, str]], at_most: int = _NAMED_AT_MOST)
     texts = []
     for common, causes in alike.items():
         cause = common if len(causes) > 1 else next(iter(causes.values()))
+        cause += " each" * (len(causes) > 1 and cause.endswith(_TO_WRITE))
         texts.append(f"{together([*causes], at_most)} ({cause})")
     more = sum(len(causes) for causes in list(alike.values())[at_most:])
     return ", ".join(texts[:at_most]) + (f" and {more} more" if more else "")

@@ -24,7 +24,7 @@ from kisi.model import (
     TenantUsage,
     Unit,
 )
-from kisi.reconcile.summary import together
+from kisi.reconcile.summary import cause_of, together
 from kisi.render.formatting import (
     ACCEPT,
     billed_as,
@@ -271,7 +271,8 @@ def _held(line: PlannedLine) -> Entry:
     number = line.after if line.counted is None else line.counted
     counted = "mapped no more" if line.orphaned else f"counted {number}"
     counted += f" ({line.policy} {line.after})" if line.policy != TODAY else ""
-    said = f"billed {quantity(line.before or 0)}, {counted}: on hold ({hold.guard}),"
+    why = cause_of(hold.guard, hold.reason)
+    said = f"billed {quantity(line.before or 0)}, {counted}: on hold ({why}),"
     return Entry("!", Tone.HELD, said, remarks=(released,))
 
 

@@ -15,6 +15,7 @@ from itertools import zip_longest
 from kisi.journal import Operation
 from kisi.model import (
     TODAY,
+    WITH,
     Action,
     CompanyPlan,
     Failure,
@@ -28,7 +29,7 @@ from kisi.model import (
     Terms,
     UnmappedUse,
 )
-from kisi.reconcile.summary import UNWRITTEN, is_current, outlook_sentence, summarise
+from kisi.reconcile.summary import UNWRITTEN, cause_of, is_current, outlook_sentence, summarise
 from kisi.render.formatting import (
     ACCEPT,
     billed_as,
@@ -127,7 +128,7 @@ def _state(company: CompanyPlan) -> Span:
     if company.failure:
         return Span(f"failed: {company.failure.guard}", Tone.BAD)
     if company.hold:
-        return Span(f"held: {company.hold.guard}", Tone.HELD)
+        return Span(f"held: {cause_of(company.hold.guard, company.hold.reason)}", Tone.HELD)
     if company.status is Status.OFF:
         return Span(not_billed(company.company.begins), Tone.DIM)
     if company.unmapped:
@@ -160,7 +161,8 @@ def _sections(result: RunResult, *, verbose: bool) -> Iterable[Section]:
         if company.unmapped or not failure or (failure.guard, failure.remedy) not in together:
             yield client_section(company, common, verbose=verbose)
     for hold in common:
-        yield Section(f"Held: {hold.guard}", (), (Span(hold.reason), Span(hold.remedy)))
+        title = f"Held: {cause_of(hold.guard, hold.reason)}"
+        yield Section(title, (), (Span(hold.reason), Span(hold.remedy)))
     for (_, remedy), clients in together.items():
         names: dict[Failure, list[str]] = {}
         for name, failure in clients:
@@ -373,9 +375,10 @@ def _remarks(
         which = "a new line" if line.line_id is None else f"line {line.line_id}"
         yield Span(f"{which} of product {line.product}")
     if hold in common:
-        yield Span(f"{hold.guard} (see below)", Tone.HELD)
+        yield Span(f"{cause_of(hold.guard, hold.reason)} (see below)", Tone.HELD)
         return
-    yield Span(f"{hold.guard}: {hold.reason}", Tone.HELD)
+    name = "" if hold.guard == WITH else f"{hold.guard}: "
+    yield Span(f"{name}{hold.reason}", Tone.HELD)
     if following is not None and following.hold and following.hold.remedy == hold.remedy:
         return
     command = ACCEPT.search(hold.remedy)

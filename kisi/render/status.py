@@ -31,7 +31,7 @@ from kisi.model import (
     TenantRef,
     UnmappedUse,
 )
-from kisi.reconcile.summary import by_cause, together
+from kisi.reconcile.summary import by_cause, cause_of, together
 from kisi.render.formatting import (
     billed_as,
     day,
@@ -69,7 +69,6 @@ _NOT_CONFIRMED = "not confirmed"
 """Nothing is wrong with the client, and its lines were never all confirmed."""
 _NAMED_AT_MOST = 20
 """Clients in the way of invoicing."""
-_BROUGHT_BACK = ("reverted", Status.READY)
 _OVER = ("left", "orphaned")
 """The holds of lines that nobody is to be billed for any more."""
 _POINTS = 5
@@ -352,7 +351,7 @@ def as_billed(line: LineHistory, found: Mapping[str, FoundLine], zone: tzinfo) -
 def _since(client: Client, zone: tzinfo) -> str:
     record, state = client.record, client.state
     if record.guard and state == record.status:
-        state += f" ({record.guard})"
+        state += f" ({cause_of(record.guard, record.reason)})"
     if record.since_at is None or state == _OUT_OF_DATE:
         return state
     return f"{state} since {day(record.since_at, zone)}"
@@ -387,8 +386,7 @@ class Readiness:
     due: tuple[tuple[str, date, bool], ...] = ()
     """The invoices that are due within `max_age`, or overdue: whose, when, whether it is ready."""
     reverted: tuple[str, ...] = ()
-    """Clients whose lines a person has brought back to before a run: named, and not in the way,
-    until the next run holds what is counted."""
+    """Clients whose lines were brought back since the last count: named, and not in the way."""
 
     @property
     def ready(self) -> bool:
@@ -425,7 +423,7 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
         tuple(line for line in view.left if not line.is_off),
         tuple(line for line in view.left if line.is_off),
         tuple((name, day, name not in dict(blockers)) for day, name in due),
-        tuple(one.name for one in billed if (one.guard, one.status) == _BROUGHT_BACK),
+        tuple(one.name for one in billed if (one.guard, one.status) == ("reverted", Status.READY)),
     )
 
 
@@ -433,14 +431,13 @@ def _reasons(client: ClientRecord, view: StatusView, max_age: timedelta) -> Iter
     if client.status is None:
         yield "not yet run"
     billed_on = (client.psa, client.agreement)
+    mine = [hold for hold in view.holds if (hold.psa, hold.agreement) == billed_on]
     if client.status in {Status.FAILED, Status.HELD}:
-        held = (
-            x for hold in view.holds if (hold.psa, hold.agreement) == billed_on for x in hold.lines
-        )
+        held = (x for hold in mine for x in hold.lines)
         over = [(x.terms, x.before) for x in held if x.hold and x.hold.guard in _OVER and x.before]
         worth = f", {units_and_money(over)}" if over else ""
-        yield f"{client.status}: {client.guard}{worth}"
-    if any((hold.psa, hold.agreement) == billed_on for hold in view.holds):
+        yield f"{client.status}: {cause_of(client.guard, client.reason)}{worth}"
+    if mine:
         yield "held"
     if any((one.line.psa, one.line.agreement) == billed_on for one in view.unsettled):
         yield "a write of unknown outcome"

@@ -112,7 +112,7 @@ def test_where_a_client_is_split_nobody_takes_its_devices_before_its_line_is_0(d
     desk.sync(0)
     desk.maps(Row("North", (desk.n,), desk.new), Row("South", (desk.s,), desk.other))
     last = desk.sync(6)
-    assert "North (held: orphaned), South (held: with)" in last
+    assert "North (held: orphaned), South (held: waits for line " in last
     assert desk.billed(desk.old, desk.new, desk.other) == [[15], [], []]
     assert "South (held: elsewhere)" in desk.sync(6, "--only", "South")
 
@@ -159,7 +159,7 @@ def test_a_tenant_that_moves_to_a_client_that_is_billed_already_waits_too(desk: 
     desk.sync(0)
     both = Row("Lab", (f"hq:{third.tenant}", desk.s), desk.new)
     desk.maps(Row("Contoso", (desk.n,), desk.old), both)
-    assert "Contoso (held: decrease), Lab (held: with)" in desk.sync(6)
+    assert "Contoso (held: decrease), Lab (held: waits for line " in desk.sync(6)
     assert desk.billed(desk.old, desk.new) == [[15], [20]]
 
 
@@ -201,7 +201,7 @@ def test_where_a_client_is_split_over_clients_that_are_billed_already_they_wait(
     desk.maps(
         Row("North", (desk.n,), desk.other), replace(rows[1], tenants=(*rows[1].tenants, desk.s))
     )
-    assert "North (held: orphaned), Lab (held: with)" in desk.sync(6)
+    assert "North (held: orphaned), Lab (held: waits for line " in desk.sync(6)
     assert desk.billed(desk.old, desk.other, desk.new) == [[15], [], [20]]
 
 

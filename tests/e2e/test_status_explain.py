@@ -886,3 +886,22 @@ def test_check_prints_the_schema_of_kisi_toml(operator: Operator):
     assert result.code == 0
     assert {"sources", "psa", "counting", "guards", "notify"} <= set(schema["properties"])
     assert APPLICATION not in result.out
+
+
+def test_a_held_day_that_nobody_accepted_before_the_next_one_stays_a_gap(operator: Operator):
+    operator.bill_as_one()
+    contoso = operator.client("Contoso", workstations=20)
+    contoso.exceptions.append({"application": APPLICATION, "count": "average"})
+    for devices in (20, 5, 20):
+        contoso.remove_devices(len(contoso.devices()) - devices)
+        contoso.add_devices(n=max(devices - len(contoso.devices()), 0))
+        operator.sync()
+        operator.next_night()
+    days = "14: 20 · 15: not {} · 16: 20"
+    explained = " ".join(operator.run("explain", "Contoso").out.split())
+    assert days.format("read") in explained
+    assert days.format("known") in " ".join(operator.run("statement", "Contoso").out.split())
+    (line,) = json.loads(operator.run("statement", "Contoso", "--json").out)["lines"]
+    shown = {one["date"]: one["quantity"] for one in line["days"]}
+    assert [shown[f"2026-10-{day}"] for day in (14, 15, 16)] == [20, None, 20]
+    assert [*contoso.quantities.values()] == [20]

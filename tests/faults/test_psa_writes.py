@@ -213,6 +213,9 @@ def test_a_psa_that_stays_down_fails_that_write_alone(due: Trial, first: bool, c
     assert f"It answered {code}" in why
     assert "it was not written; the next run tries again" in why
     assert "need attention: Contoso (failed: " in due.sentence
+    assert due.sentence.endswith("; `kisi status` says more.")
+    assert len(due.sentence) <= 160  # two lines of a terminal
+    assert f"It answered {code}" in due.operator.run("status").out
     assert due.fabrikam.quantities == {due.product: 3}
     assert effective(due) == [6]
     assert due.pending() == ()
@@ -369,7 +372,7 @@ def test_a_tenant_of_a_line_that_is_not_shown_yet_is_not_billed_elsewhere(
     if comes:
         operator.next_night()
         operator.next_night()
-        assert "Contoso (held: decrease), Lab (held: with)" in desk.sync(6)
+        assert "Contoso (held: decrease), Lab (held: waits for line " in desk.sync(6)
         desk.sync(0, "--accept", operator.run("preview", "--json").document["plan_id"])
     else:
         check = operator.run("check")

@@ -117,7 +117,7 @@ def test_what_was_not_written_is_sent_once_more(bench, psa, caplog):
     script(bench, VANISHED)
     with caplog.at_level("WARNING", logger="kisi.apply"):
         (line,) = bench.write(planned(10, 12, line_id=there.id))
-    assert caplog.messages == ["agreement 1042, product 1200: not written, sending again"]
+    assert caplog.messages == ["Contoso, agreement 1042, product 1200: not written, sending again"]
     assert line.outcome is Outcome.APPLIED
     assert len(psa.sent) == 2
     assert psa.quantities() == {"1200": 12}

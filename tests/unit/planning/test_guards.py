@@ -686,7 +686,7 @@ def test_what_bills_moved_devices_waits_for_the_line_that_still_bills_them():
     held = migration(20, 0)
     assert [line.hold.guard for line in held.lines] == ["to-zero", WITH]
     assert held.lines[1].hold.reason == (
-        f"held with {KES} (to-zero), so that nothing is billed twice or not at all: "
+        f"held together with line 301 ({KES}: to-zero), so that nothing is billed twice or not at all: "
         f"20 devices went from {KES} to {EDR}"
     )
     assert held.lines[1].hold.remedy == held.lines[0].hold.remedy

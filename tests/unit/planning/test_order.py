@@ -699,7 +699,9 @@ def test_who_waits_is_told_the_cause_and_not_the_next_in_the_row():
     plan = spread(arranged(*plans, facts=facts))
     assert guards(plan) == {"1": WITH, "2": WITH, "3": WITH, "4": "decrease"}
     assert all("line 4 of South" in hold(plan, number).reason for number in "12")
-    assert hold(plan, "3").reason.startswith("held with windows_servers (decrease)")
+    assert hold(plan, "3").reason.startswith(
+        "held together with line 4 (windows_servers: decrease)"
+    )
 
 
 def test_a_new_line_that_is_waited_for_is_told_by_its_product():
@@ -718,8 +720,8 @@ def test_a_new_line_that_is_waited_for_is_told_by_its_product():
 def test_who_waits_for_devices_that_changed_their_licence_is_told_how_many():
     plan = spread(replaced_licences(A_TO_B))
     assert hold(plan, "2").reason == (
-        "held with A (to-zero), so that nothing is billed twice or not at all: 100 devices went "
-        "from A to B"
+        "held together with line 1 (A: to-zero), so that nothing is billed twice or not at all: "
+        "100 devices went from A to B"
     )
     old, new = planned(100, 80, "1", "C", "A"), planned(None, 600, "2", "C", "B", "create")
     plan = arranged(ready(client("C", "t1"), old, new), facts=[owned(old, "t1")], moves=A_TO_B)

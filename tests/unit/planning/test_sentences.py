@@ -174,7 +174,7 @@ def test_a_line_held_along_names_the_category_or_the_application_that_holds_it()
     found = judged(client(*lines), context(fact("1202", 10, "1"), fact("1201", 90, "2")))
     along = found.lines[1].hold
     assert along.reason == (
-        "held with all (to-zero), so that nothing is billed twice or not at all"
+        "held together with line 1 (to-zero), so that nothing is billed twice or not at all"
     )
     assert along.remedy == "If that is right: {accept}"
 
@@ -187,7 +187,7 @@ def test_a_line_held_along_names_the_category_or_the_application_that_holds_it()
     (found,) = plan.companies
     assert found.lines[1].hold.guard == WITH
     assert found.lines[1].hold.reason == (
-        f"held with {KES} (orphaned), so that nothing is billed twice or not at all"
+        f"held together with line 1 ({KES}: orphaned), so that nothing is billed twice or not at all"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kisi.errors import ExitCode
-from kisi.model import CompanyPlan, Failure, Hold, Outcome, Plan, Status, Tenant, UnmappedUse
+from kisi.model import WITH, CompanyPlan, Failure, Hold, Outcome, Plan, Status, Tenant, UnmappedUse
 from kisi.reconcile.summary import (
     Summary,
     by_cause,
@@ -125,6 +125,28 @@ def test_the_last_line_names_who_is_not_current_and_why():
         "1 of 6 clients up to date; need attention: Fabrikam (unknown: the PSA shows 7 instead of 6), "
         "Coho (held: decrease), Tailspin (source-incomplete: it broke), "
         "Proseware (2 changes to write), Litware (1 change to write)."
+    )
+
+
+def test_the_last_line_has_of_a_write_its_first_sentence_and_whom_it_concerns():
+    def refused(name, line_id):
+        said = f"It refused to change addition {line_id}. It answered 400 Bad Request. See there."
+        return named(name, replace(after(UPDATE, Outcome.FAILED, said), line_id=line_id))
+
+    waits = Hold(WITH, "waits for line 90001 of Contoso (agreement 1042), 9 → 5", "{accept}")
+    text = last_line(
+        plan(
+            refused("Contoso", "90001"),
+            refused("Fabrikam", "90002"),
+            named("Coho", replace(UPDATE, hold=waits), status=Status.HELD),
+            named("Proseware", UPDATE),
+            named("Litware", UPDATE),
+        )
+    )
+    assert text == (
+        "0 of 5 clients up to date; need attention: Contoso and Fabrikam (failed: It refused to "
+        "change addition …), Coho (held: waits for line 90001 of Contoso), Proseware and Litware "
+        "(1 change to write each); `kisi status` says more."
     )
 
 

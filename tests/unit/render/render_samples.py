@@ -137,8 +137,8 @@ def fabrikam() -> CompanyPlan:
                 100,
                 hold=hold(
                     "with",
-                    "held with windows_servers (to-zero), so that nothing is billed "
-                    "twice or not at all",
+                    "held together with line 9001 (windows_servers: to-zero), so that nothing is "
+                    "billed twice or not at all",
                     plan_id,
                 ),
             ),
@@ -187,7 +187,8 @@ def nordwind() -> CompanyPlan:
                 agreement="3100",
                 hold=Hold(
                     "with",
-                    f"held with {KES} (orphaned), so that nothing is billed twice or not at all",
+                    f"held together with line 9002 ({KES}: orphaned), so that nothing is billed "
+                    "twice or not at all",
                     f"To set it to 0 and bill as mapped now: kisi sync --accept {plan_id}",
                 ),
             ),

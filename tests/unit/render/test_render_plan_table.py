@@ -55,10 +55,11 @@ def test_a_hold_tells_its_guard_its_reason_and_the_command_on_its_own_line(previ
     assert lines[2:7] == [
         "      to-zero: it would go from 10 to 0",
         lines[3],
-        "      with: held with windows_servers (to-zero), so that nothing is billed twice or not at all",
+        lines[4],
         "      If that is right:",
         "        kisi sync --accept a3f90b11",
     ]
+    assert lines[4].startswith("      held together with line 9001 (windows_servers: to-zero), so")
     assert lines[8:12] == [
         "      drift: the PSA holds 25, kisi last confirmed 28: a person changed it",
         "      To write kisi's number:",
