@@ -215,9 +215,9 @@ def reconcile(
     read = (x for x in collected.usages.values() if not mapping.ignores(x.tenant.ref))
     uses = (use for usage in read for use in usage.unmapped)
     doubles = counted_twice(collected.devices, mapping)
-    context = _guard_context(rules, plans, collected, facts, settlements, elsewhere)
+    context = _guard_context(rules, plans, collected, facts, settlements)
     twice, asked = told_and_asked(doubles, memory.doubles, plans, mapping)
-    context = replace(context, lasting=arrangement.lasting, twice=asked)
+    context = replace(context, elsewhere=elsewhere, lasting=arrangement.lasting, twice=asked)
     mapped = {str(ref) for company in mapping.companies for ref in company.tenants}
     keys = {ref: x for ref, x in {**memory.keys, **collected.keys}.items() if ref in mapped}
     nobodys = tuple(_without_client(collected, billed))
@@ -324,7 +324,6 @@ def _guard_context(
     collected: Collected,
     facts: Iterable[OwnedLine],
     settlements: Iterable[SettledOperation],
-    elsewhere: Mapping[LineSlot, str],
 ) -> GuardContext:
     index = OwnedLines(facts)
     return GuardContext(
@@ -333,7 +332,6 @@ def _guard_context(
         facts=index,
         empty_sources=empty_sources(collected.totals(), plans, index),
         unshown=frozenset(one.line.slot for one in unshown(settlements)),
-        elsewhere=elsewhere,
     )
 
 
