@@ -84,7 +84,7 @@ class Account:
     called_since: str = ""
     """What its application was called in a later run that was to raise it."""
     since: frozenset[str] = frozenset()
-    """The same in a later run that was to raise it; its units may stand for those."""
+    """The same in a later run that was to raise it, or took it back; its units may stand for those."""
 
     def widen(self, content: Content, now: Tonight) -> None:
         """Its units may stand for these too."""
@@ -270,6 +270,8 @@ class Judge:
         if where not in seen.back or line.quantity != was:
             return False
         mine, then = self.accounts[where], accounts.get(where)
+        client = self.world.client_of(where.psa, where.agreement)
+        mine.since = frozenset(self.world.had(client)) if client else mine.since
         mine.trusted &= then.trusted if then else not was
         mine.may, mine.uses = ({**then.may}, {**then.uses}) if then else ({}, {})
         mine.known = {b: {*k} for b, k in then.known.items()} if then else {}
