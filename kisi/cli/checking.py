@@ -355,6 +355,8 @@ def check_files(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> tuple[Find
         f"{', '.join(config.psa)}; billing days are those of {config.timezone}."
         f" The state folder is {config.state_dir}."
     )
+    if config.parts:
+        valid += f" Other parts: {', '.join(str(part.path) for part in config.parts)}."
     findings = [Finding(Level.PROBLEM, problem) for problem in partial.problems]
     findings = findings or [Finding(Level.OK, valid)]
     findings += [*partial.surprises, *_check_mapping(partial)]
@@ -387,8 +389,7 @@ def _check_mapping(partial: PartialConfig) -> list[Finding]:
         missing = f"There is no {path} yet, so nothing is billed."
         return [Finding(Level.WARNING, missing, "`kisi map` makes it, client by client.")]
     try:
-        names = ConfigNames(partial.source_names, partial.psa_names, partial.config.global_sources)
-        mapping = load_mapping(path, names)
+        mapping = load_mapping(path, ConfigNames.of(partial.config))
     except ConfigError as error:
         return _errors(error)
     applications = plural(len(mapping.applications), "application")
@@ -429,6 +430,7 @@ def _open_to_others(config: Config) -> Iterator[Finding]:
     """
     state = config.state_dir
     files = [config.path, config.mapping_path, state / JOURNAL]
+    files += (part.path for part in config.parts)
     for section in (*config.sources.values(), *config.psa.values()):
         files += section.files_read(config.base)
     for reference in config.references():

@@ -38,6 +38,8 @@ _LOGIN_NAME = "user"
 """How the key of a login name ends. It is kept beside its password, but a common word such as
 `kisi` or `Kaspersky`: masked, it would make holes in the paths and names that messages give."""
 _TABLES = ("sources", "psa", "counting", "guards", "outlook", "notify", "invoices")
+_WHICH = ("kind", "url", "company")
+"""The keys of a section that say which system it is."""
 _SECTION_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -107,6 +109,8 @@ class Top(Table):
     state_dir: LocalPath | None = None
     timezone: Annotated[str, AfterValidator(_zone_name)] | None = None
     evidence_days: Days = 400
+    parts: tuple[LocalPath, ...] = ()
+    """The kisi.toml of each part of a fleet that is split; this file may be among them."""
     sources: Tables
     psa: Tables
     counting: Tables
@@ -266,8 +270,13 @@ class Config:
     evidence_days: int
     sources: Mapping[str, Section]
     psa: Mapping[str, Section]
+    source_names: tuple[str, ...]
+    """What mapping.toml may name: also wrong sections, and those of other parts."""
+    psa_names: tuple[str, ...]
     global_sources: frozenset[str]
-    """Sources whose tenant ids are the same in each of them, also those that are wrong here."""
+    """Those of the sources whose tenant ids are the same in each of them."""
+    parts: tuple[Config, ...]
+    """The other parts of the fleet, which bill the other clients of mapping.toml."""
     counting: CountingRules
     guards: GuardRules
     outlook: OutlookRules
@@ -291,8 +300,6 @@ class PartialConfig:
     config: Config
     """Wrong keys have their defaults, wrong sections are left out: never to be run with."""
     problems: tuple[str, ...]
-    source_names: tuple[str, ...]  # also of wrong sections, so that the mapping can be checked
-    psa_names: tuple[str, ...]
     surprises: tuple[Finding, ...] = ()
     """What is valid, and yet may be another thing for another account of this machine."""
 
@@ -309,13 +316,20 @@ class PartialConfig:
         return self.config
 
 
-def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> PartialConfig:
+_INIT = "`kisi init` writes a kisi.toml to start from."
+_PARTS = "`parts` names the kisi.toml of each other part of the fleet, or a copy of it."
+
+
+def read_partial_config(
+    path: Path, source_kinds: Kinds, psa_kinds: Kinds, *, of_part: bool = False
+) -> PartialConfig:
     """Reads as much of `kisi.toml` as is right, and collects what is not.
 
+    Of another part, it is read without its own `parts`.
     Raises `ConfigError` where the file cannot be read, or is not TOML: nothing of it can be used.
     """
     path = path.expanduser().absolute()
-    data = read_document(path, if_missing="`kisi init` writes a kisi.toml to start from.").data
+    data = read_document(path, if_missing=_PARTS if of_part else _INIT).data
     reader = _Reader(path.parent)
     top = reader.table(Top, {k: {} if isinstance(v, dict) else v for k, v in data.items()}, ())
     tables = {key: each if isinstance(each := data.get(key), dict) else {} for key in _TABLES}
@@ -328,6 +342,15 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         reader.problems.append(f"mapping: {mapping} is a folder; name the file in it.")
         mapping = None
     state_dir = top.state_dir or default_state_dir()
+    others = [
+        read_partial_config(part, source_kinds, psa_kinds, of_part=True)
+        for part in dict.fromkeys(() if of_part else top.parts)
+        if part.resolve() != path.resolve()
+    ]
+    for part in others:
+        folder = part.config.path.parent
+        reader.problems += (f"parts: {folder}{os.sep}{problem}" for problem in part.problems)
+    parts = tuple(part.config for part in others)
     config = Config(
         path=path,
         mapping_path=mapping or path.parent / "mapping.toml",
@@ -336,16 +359,38 @@ def read_partial_config(path: Path, source_kinds: Kinds, psa_kinds: Kinds) -> Pa
         evidence_days=top.evidence_days,
         sources=reader.sections("sources", tables["sources"], source_kinds),
         psa=reader.sections("psa", tables["psa"], psa_kinds),
-        global_sources=frozenset(reader.global_sources),
+        source_names=(*tables["sources"], *(name for x in parts for name in x.source_names)),
+        psa_names=(*tables["psa"], *(name for x in parts for name in x.psa_names)),
+        global_sources=frozenset(reader.global_sources).union(*(x.global_sources for x in parts)),
+        parts=parts,
         counting=CountingRules(**counting.model_dump()),
         guards=GuardRules(**guards.model_dump()),
         outlook=OutlookRules(**outlook.model_dump()),
         notify=notify,
         invoices=reader.named("invoices", tables["invoices"], lambda *_: Invoice),
     )
+    reader.problems += (f"parts: {x.path}: {clash}" for x in parts for clash in _clashes(config, x))
     problems = tuple(f"{path.name}: {problem}" for problem in reader.problems)
-    names = tuple(tables["sources"]), tuple(tables["psa"])
-    return PartialConfig(config, problems, *names, _surprises(top, state_dir))
+    return PartialConfig(config, problems, _surprises(top, state_dir))
+
+
+def _clashes(config: Config, part: Config) -> Iterator[str]:
+    """Where two parts of a fleet would bill the same clients, or have one journal."""
+    if part.state_dir.resolve() == config.state_dir.resolve():
+        yield f"Both parts have the state folder {config.state_dir}; each needs its own."
+    tables = {"sources": (config.sources, part.sources), "psa": (config.psa, part.psa)}
+    both = {x: sorted(ours.keys() & theirs.keys()) for x, (ours, theirs) in tables.items()}
+    for table, (ours, theirs) in tables.items():
+        for name in both[table]:
+            here, there = ours[name], theirs[name]
+            if any(getattr(here, key, "") != getattr(there, key, "") for key in _WHICH):
+                yield f"[{table}.{name}] is another system there; give one of them another name."
+    if all(both.values()):
+        shared = listed([f"{table}.{name}" for table, names in both.items() for name in names])
+        yield (
+            f"Both parts have {shared}, so both would bill the same clients; a source and a PSA "
+            "may be together in one part only."
+        )
 
 
 class _Reader:

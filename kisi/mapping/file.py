@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from kisi.config import Config
 from kisi.config.document import (
     MAX_BYTES,
     Document,
@@ -152,6 +153,11 @@ class ConfigNames(NamedTuple):
     psas: Collection[str]
     global_sources: Collection[str] = ()
     """Those of the sources whose tenant ids are the same in each of them."""
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Those of a kisi.toml, and of the other parts of its fleet."""
+        return cls(config.source_names, config.psa_names, config.global_sources)
 
     def the_tenant(self, text: str) -> TenantRef:
         """A tenant as a person writes it; another form or an unknown source is a `ConfigError`."""

@@ -156,7 +156,7 @@ def take_inventory(
             troubles.append(error)
         progress("PSAs", done, len(psas))
     # of two clients that name a tenant, the one that is billed
-    billed_last = sorted(mapping.companies, key=lambda each: (each.billing, not each.left))
+    billed_last = sorted(mapping.everyone, key=lambda each: (each.billing, not each.left))
     owner = {ref: company for company in billed_last for ref in company.tenants}
     unmapped = {tenant.ref: tenant for tenant in unmapped_tenants(mapping, tenants)}
     matcher = Matcher(mapping.applications)
@@ -189,7 +189,7 @@ def take_inventory(
 
 def _psa_lists(name: str, psa: Psa, mapping: BillingMapping) -> Inventory:
     companies, agreements, products = psa.all_companies(), psa.all_agreements(), psa.all_products()
-    clients = [company for company in mapping.companies if company.psa == name]
+    clients = [company for company in mapping.everyone if company.psa == name]
     owners = {client.agreement: client for client in reversed(clients)}
     of_company: dict[str, list[Company]] = defaultdict(list)
     for client in clients:

@@ -69,7 +69,7 @@ Value = TypeVar("Value")
 def mapping_csv(mapping: BillingMapping, style: CsvStyle | None = None) -> str:
     """The whole mapping, in its own order; each client is followed by its exceptions."""
     rows = [*map(row_cells, mapping.applications), *map(row_cells, mapping.products)]
-    for company in mapping.companies:
+    for company in mapping.everyone:
         rows.append(row_cells(company))
         owner = _cells(name=company.name, company=company.company, agreement=company.agreement)
         rows += [

@@ -151,12 +151,12 @@ class SystemValidator:
         yield from self.agreement(client)
 
     def ask_for(self, clients: Iterable[Company], rows: Iterable[ProductRow]) -> None:
-        """Reads all their agreements and products at once, not one by one."""
+        """Reads all their agreements and products at once, but for those of another part's PSA."""
         refs: dict[str, dict[AgreementRef, None]] = defaultdict(dict)
         ids: dict[str, dict[str, None]] = defaultdict(dict)
-        for client in clients:
+        for client in (x for x in clients if x.psa in self._psas):
             refs[client.psa][ref_of(client)] = None
-        for row in rows:
+        for row in (x for x in rows if x.psa in self._psas):
             ids[row.psa] |= dict.fromkeys(row.products.values())
         for psa, own in refs.items():
             self._judged |= self._psas[psa].agreements(list(own), self._today)
@@ -242,7 +242,7 @@ class SystemValidator:
     def next_invoice(self, client: Company) -> date | None:
         """When the client is invoiced next, if the PSA tells."""
         self.ask_for([client], [])
-        judged = self._judged[ref_of(client)]
+        judged = self._judged.get(ref_of(client))
         return judged.next_invoice if isinstance(judged, Agreement) else None
 
     def _merged(self, client: Company) -> str:

@@ -234,6 +234,17 @@ class BillingMapping:
     global_sources: frozenset[str] = frozenset()
     """The sources whose tenant ids are the same in each of them; see `TenantRef.identity`."""
     ignored: tuple[IgnoredTenant, ...] = ()
+    elsewhere: tuple[Company, ...] = ()
+    """The clients that another part of a split fleet bills."""
+
+    @property
+    def everyone(self) -> tuple[Company, ...]:
+        """The clients of all parts."""
+        return *self.companies, *self.elsewhere
+
+    def places(self) -> Mapping[tuple[str, str], Company]:
+        """Everyone by the PSA and agreement on which they are billed."""
+        return {(one.psa, one.agreement): one for one in self.everyone}
 
     def on(self, today: date) -> BillingMapping:
         """The mapping as it holds on a day: who has left, and who has which tenants.
@@ -242,7 +253,7 @@ class BillingMapping:
         `until`. A client that has none of its tenants yet is not billed yet.
         """
         ends: dict[TenantRef, date] = {}
-        for each in self.companies:
+        for each in self.everyone:
             if each.billing and each.until is not None and each.until >= today:
                 for ref in each.tenants:
                     ends[ref] = min(each.until, ends.get(ref, each.until))
@@ -257,7 +268,8 @@ class BillingMapping:
             begins = min(ends[ref] for ref in each.tenants) + timedelta(days=1)
             return replace(each, billing=False, begins=begins)
 
-        return replace(self, companies=tuple(map(as_it_is, self.companies)))
+        companies, elsewhere = (map(as_it_is, some) for some in (self.companies, self.elsewhere))
+        return replace(self, companies=tuple(companies), elsewhere=tuple(elsewhere))
 
     def ignores(self, ref: TenantRef) -> IgnoredTenant | None:
         """The row by which a tenant is never billed, under whichever source it stands."""
@@ -269,7 +281,7 @@ class BillingMapping:
 
         Of two clients that name one tenant, it is the one that is billed, and has not left.
         """
-        billed_last = sorted(self.companies, key=lambda each: (each.billing, not each.left))
+        billed_last = sorted(self.everyone, key=lambda each: (each.billing, not each.left))
         return {
             ref.identity(self.global_sources): (ref, company)
             for company in billed_last

@@ -54,7 +54,7 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
     """
     listed = [(tenant, tenant.ref.identity(mapping.global_sources)) for tenant in tenants]
     owners = mapping.owners()
-    mapped = {ref for company in mapping.companies for ref in company.tenants}
+    mapped = {ref for company in mapping.everyone for ref in company.tenants}
     same: dict[TenantRef, list[TenantRef]] = defaultdict(list)
     for tenant, identity in listed:
         same[identity].append(tenant.ref)
@@ -67,9 +67,10 @@ def unmapped_tenants(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tupl
 
 def tenants_left_behind(mapping: BillingMapping, tenants: Iterable[Tenant]) -> tuple[Tenant, ...]:
     """The tenants of clients that have left and that nobody else has, each with its `client`."""
-    known, companies = mapping.global_sources, mapping.companies
-    had = {ref: one for one in companies if one.left and one.billing for ref in one.tenants}
-    has = {ref.identity(known) for one in companies if not one.left for ref in one.tenants}
+    known = mapping.global_sources
+    gone = (one for one in mapping.companies if one.left and one.billing)
+    had = {ref: one for one in gone for ref in one.tenants}
+    has = {ref.identity(known) for one in mapping.everyone if not one.left for ref in one.tenants}
     return tuple(
         replace(tenant, client=had[tenant.ref].name, until=had[tenant.ref].until)
         for tenant in tenants

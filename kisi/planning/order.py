@@ -106,7 +106,7 @@ def wanted_pools(mapping: BillingMapping) -> frozenset[Pool]:
     """The pools that some row bills, or that are managed by hand."""
     return frozenset(
         Pool(tenant, application)
-        for company in mapping.companies
+        for company in mapping.everyone
         if company.billing
         for application in rows_of(mapping, company)
         for tenant in company.counted

@@ -143,7 +143,7 @@ def collect(
     collector = _Collector(context, None if everything else wanted, shared, progress)
     used = {ref.source for ref in wanted}
     needed = [name for name in sources if everything or whole or name in used]
-    result = Collected()
+    result = Collected(broken={name: _read_elsewhere(name) for name in used - sources.keys()})
     with ThreadPoolExecutor(max_workers=len(needed) or 1) as pool:
         jobs = {name: pool.submit(collector.read, sources[name]) for name in needed}
         for name, job in jobs.items():
@@ -245,6 +245,14 @@ def read_unmapped(
         for x in tenants
     )
     return tuple(told), tuple(use for found in uses.values() for use in found)
+
+
+def _read_elsewhere(source: str) -> Failure:
+    reason = (
+        f"sources.{source} is in another part of the fleet, and no part has it and the client's PSA"
+    )
+    remedy = "Put both into one kisi.toml, or map the client to a source and a PSA of one part."
+    return Failure("source-incomplete", reason, remedy, ExitCode.SOURCE)
 
 
 def _missing(company: Company, ref: TenantRef, tenants: Mapping[TenantRef, Tenant]) -> Failure:

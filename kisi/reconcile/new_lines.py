@@ -131,7 +131,7 @@ class Siblings:
         `products` are the clients, each with the products that are looked for. What a row of the
         `mapping` names is another client's, or kisi's own; what kisi owns waits by other rules.
         """
-        mapped = {(one.psa, one.agreement) for one in mapping.companies}
+        mapped = {(one.psa, one.agreement) for one in mapping.everyone}
         kept = {(fact.psa, fact.agreement, fact.line_id) for fact in owned}
         wanted: dict[str, dict[str, set[str]]] = {}
         apart: dict[_Client, set[str]] = {}

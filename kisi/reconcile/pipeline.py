@@ -82,6 +82,7 @@ from kisi.psa import Psa
 from kisi.reconcile.clocks import Clocks
 from kisi.reconcile.collect import Collected, Progress, attempt, collect, renamed
 from kisi.reconcile.new_lines import Catalogues, Siblings, creates
+from kisi.reconcile.parts import OtherParts, not_taken_over, unsure
 from kisi.reconcile.psas import OthersSeen, PsaReader, PsaState, known_lines
 from kisi.reconcile.reverts import Revert, Reverted
 from kisi.reconcile.settle import SettledOperation, settle, settled_facts, unseen, unshown
@@ -119,6 +120,8 @@ class JournalState:
     """Gives what was counted on the days of a span in some tenants, as far as no guard holds it."""
     revert: Revert | None = None
     """The run that is to be undone."""
+    others: OtherParts = field(default_factory=OtherParts)
+    """What is known of the other parts of a fleet that is split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,7 @@ def reconcile(
             sources,
             billed,
             counting_context(rules),
-            everything=not mapping.companies,
+            everything=not mapping.everyone,
             whole=is_whole,
             progress=progress,
         )
@@ -207,8 +210,9 @@ def reconcile(
     planner = _Planner(rules, collected, memory, state, owners)
     clocks = Clocks(rules, sources, psas, collected.turns)
     plans, notes = _planned(companies, planner, psas, facts, clocks)
-    everything = (*facts, *unreachable, *unseen(memory.pending, settlements))
-    unplanned = Unplanned(mapping, everything, owners, plans, state, reader)
+    theirs = not_taken_over(memory.others.lines, plans)
+    everything = (*facts, *unreachable, *unseen(memory.pending, settlements), *theirs)
+    unplanned = Unplanned(mapping, everything, owners, plans, state, reader, mapping.places())
     plans, (arrangement, elsewhere) = _arranged(
         plans, lambda some: who_waits(replace(unplanned, plans=some), collected, memory.past)
     )
@@ -226,13 +230,13 @@ def reconcile(
             _with_invoice(with_notes(plan, twice, asked), state.agreements) for plan in plans
         ),
         unmapped_tenants=unmapped_tenants(mapping, collected.tenants.values()),
-        unmapped_uses=() if mapping.companies else tuple(uses),
-        failures=() if mapping.companies else nobodys,
+        unmapped_uses=() if mapping.everyone else tuple(uses),
+        failures=() if mapping.everyone else nobodys,
         notes=(
             *reverted.refused,
             *notes,
             *period_notes(plans),
-            *(_UNSEEN + one.reason for one in nobodys if mapping.companies),
+            *(_UNSEEN + one.reason for one in nobodys if mapping.everyone),
         ),
         outlook=outlook(billed, keys, rules.outlook, rules.today, rules.zone),
         arrangement=arrangement,
@@ -308,14 +312,15 @@ def _planned(
     clocks: Clocks,
 ) -> tuple[list[CompanyPlan], tuple[str, ...]]:
     """Each client's plan alone, its new lines judged by their PSA; notes for the whole run."""
-    rules = planner.rules
+    rules, others = planner.rules, planner.memory.others.lines
     plans = _each([CompanyPlan(company, Status.OFF) for company in companies], planner.plan)
     catalogues = Catalogues.read(plans, psas)
     plans = _each(plans, catalogues.judge)
     new = [(plan.company, {line.product for line in creates(plan)}) for plan in plans]
-    siblings = Siblings.read(new, psas, rules.mapping, facts, rules.today)
+    siblings = Siblings.read(new, psas, rules.mapping, (*facts, *others), rules.today)
     plans = _each(plans, siblings.judge)
-    return _each(plans, clocks.judge), tuple(catalogues.notes)
+    plans = unsure(_each(plans, clocks.judge), planner.memory.others.unread, facts)
+    return plans, tuple(catalogues.notes)
 
 
 def _guard_context(

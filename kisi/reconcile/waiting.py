@@ -44,6 +44,9 @@ from kisi.reconcile.collect import Collected
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
 
 LOG = logging.getLogger(__name__)
+_THEIRS = "another part of the fleet wrote it"
+IN_ANOTHER_PART = -1
+"""Instead of the run by which a line is proven: no reading of this journal tells what it bills."""
 
 Readings = Callable[[int | None, Collection[TenantRef] | None], Mapping[TenantRef, PackedUsage]]
 """Gives each tenant's newest reading up to a run, or of all (None); of all tenants, or of some.
@@ -110,7 +113,8 @@ class Since:
         if not unknown and not any(line.changes for plan in plans for line in plan.lines):
             return {}
         tenants: dict[int, set[TenantRef]] = defaultdict(set)
-        for proof in (proof for fact in billed for proof in fact.proofs):
+        known = (proof for fact in billed for proof in fact.proofs)
+        for proof in (x for x in known if x.run != IN_ANOTHER_PART):
             tenants[proof.run].update(proof.tenants)
         times: list[tuple[int, int | None]] = [(run_id, None) for run_id in tenants]
         # What goes back is to bill devices of then: another line may bill one that is gone today.
@@ -198,6 +202,8 @@ class Unplanned:
     plans: Collection[CompanyPlan]
     state: PsaState
     reader: PsaReader
+    clients: Mapping[tuple[str, str], Company]
+    """Of all parts, by the PSA and agreement on which they are billed."""
 
     def lines(self) -> tuple[OwnedLine, ...]:
         """Lines of clients that failed, are switched off, not in this run or not mapped any more.
@@ -234,8 +240,7 @@ class Unplanned:
 
     def _company(self, fact: OwnedLine) -> Company | None:
         """The client on whose agreement a line is, billed or not; None if no row names it."""
-        here = (fact.psa, fact.agreement)
-        return next((x for x in self.mapping.companies if (x.psa, x.agreement) == here), None)
+        return self.clients.get((fact.psa, fact.agreement))
 
     def _may_bill(self, fact: OwnedLine) -> bool:
         agreement = self.state.agreements.get(fact.ref)
@@ -320,8 +325,9 @@ class Unplanned:
         )
 
     def _why(self, fact: OwnedLine) -> str:
-        if fact.psa not in self.reader.psas:
-            return f"psa.{fact.psa} is not in kisi.toml any more"
+        theirs = fact.proven == IN_ANOTHER_PART
+        if theirs or fact.psa not in self.reader.psas:
+            return _THEIRS if theirs else f"psa.{fact.psa} is not in kisi.toml any more"
         if not fact.line_id and fact.ref in self.state.lines:
             return (
                 "its PSA does not show it yet (where a look there finds no such line, "

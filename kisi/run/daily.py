@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kisi import __version__
 from kisi.apply import SHOWN_AFTER, ApplyContext, ApplyResult, apply
+from kisi.config import Config
 from kisi.errors import (
     ConfigError,
     ExitCode,
@@ -28,6 +29,7 @@ from kisi.journal import Billing, Journal, Operation, Subject
 from kisi.lock import is_running, run_lock
 from kisi.model import BillingMapping, Company, Plan, Rules, Tenant
 from kisi.reconcile.collect import Progress, read_unmapped
+from kisi.reconcile.parts import lines_of
 from kisi.reconcile.pipeline import (
     JournalState,
     Reconciled,
@@ -169,7 +171,10 @@ def preview(
         companies = chosen_clients(rules.mapping, only, exclude)
         is_alive = is_running(state)
         with Journal.open(state, readonly=True) as journal:
-            memory, problem = load_journal_state(journal, rules), journal.problem
+            memory, problem = (
+                load_journal_state(journal, rules, setup.config.parts),
+                journal.problem,
+            )
             if not is_alive and not is_running(state):  # one may have begun or ended meanwhile
                 never = tuple(replace(operation, running=False) for operation in memory.pending)
                 memory = replace(memory, pending=never)
@@ -191,10 +196,14 @@ def preview(
     return result
 
 
-def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
-    """What the journal knows that a plan needs."""
+def load_journal_state(
+    journal: Journal, rules: Rules, parts: Iterable[Config] = ()
+) -> JournalState:
+    """What the journal knows that a plan needs, and those of the other parts of the fleet."""
+    facts = journal.facts(rules.now, rules.guards.baseline_days)
+    handed_over = {(x.psa, x.agreement) for x in rules.mapping.elsewhere if x.billing}
     return JournalState(
-        facts=journal.facts(rules.now, rules.guards.baseline_days),
+        facts=tuple(x for x in facts if (x.psa, x.agreement) not in handed_over),
         accepts=journal.accept_counts(),
         pending=journal.pending(),
         unproven=journal.unproven(),
@@ -206,6 +215,7 @@ def load_journal_state(journal: Journal, rules: Rules) -> JournalState:
         past=journal.readings,
         confirmed=journal.confirmed(),
         days=journal.days,
+        others=lines_of(parts, rules),
     )
 
 
@@ -300,7 +310,8 @@ class _Run:
         rules, now = self.rules, setup.clock.now
         self._refuse_empty_mapping()
         journal.record_mapping(rules.mapping.companies)
-        memory = replace(load_journal_state(journal, rules), revert=self.revert)
+        memory = load_journal_state(journal, rules, setup.config.parts)
+        memory = replace(memory, revert=self.revert)
         wait_for_last_write(memory, setup.clock, lambda text: self.on_message(Message(text)))
         systems, progress = (setup.sources, setup.psas), self.stop.checked(on_progress)
         by = setup.reading.begin_by
@@ -344,7 +355,7 @@ class _Run:
     def _refuse_empty_mapping(self) -> None:
         """Without any client, nobody would be billed, and nothing would look wrong."""
         billed = [one.name for one in self.journal.clients() if one.billing is Billing.ON]
-        if billed and not self.setup.mapping.companies:
+        if billed and not self.setup.mapping.everyone:
             raise ConfigError(
                 f"{self.setup.config.mapping_path} maps no client or does not exist, and "
                 f"{len(billed)} were billed until now. Nothing was read or written.",
@@ -386,7 +397,7 @@ class _Run:
         """
         plan, rules, mapping = applied.plan, self.rules, self.rules.mapping
         strangers, sources = (*plan.unmapped_tenants, *left_behind), self.setup.sources
-        if not strangers or not mapping.companies or self.stop.requested.is_set():
+        if not strangers or not mapping.everyone or self.stop.requested.is_set():
             return applied
         self.stop.writing = False
         with suppress(Interrupted):

@@ -8,10 +8,11 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib import import_module
 from io import TextIOWrapper
+from itertools import filterfalse
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from kisi.config import Config, PartialConfig, read_partial_config, resolve_all
 from kisi.config.settings import Section
 from kisi.errors import ConfigError, StateError
 from kisi.mapping.file import ConfigNames, load_mapping
-from kisi.model import BillingMapping, Glob, Rules
+from kisi.model import BillingMapping, Company, Glob, Rules
 from kisi.psa import Psa
 from kisi.psa.autotask import AutotaskSettings
 from kisi.psa.connectwise import ConnectWiseSettings
@@ -146,16 +147,33 @@ def load(given: Path | None) -> tuple[Config, BillingMapping]:
 
 
 def _checked(read: PartialConfig) -> tuple[Config, BillingMapping]:
-    names = ConfigNames(read.source_names, read.psa_names, read.config.global_sources)
     mapping = BillingMapping()
     problems: tuple[str, ...] = ()
     try:
-        mapping = load_mapping(read.config.mapping_path, names)
+        mapping = load_mapping(read.config.mapping_path, ConfigNames.of(read.config))
     except ConfigError as error:
         if not read.problems:
             raise
         problems = error.problems
-    return read.checked(problems), mapping
+    return read.checked(problems), _of_this_part(mapping, read.config)
+
+
+def _of_this_part(mapping: BillingMapping, config: Config) -> BillingMapping:
+    """The mapping with the clients of other parts `elsewhere`.
+
+    A client is of the part that has its PSA and all sources of its tenants. Where no part has them
+    all, each that has its PSA says that the client cannot be billed.
+    """
+
+    def is_elsewhere(client: Company) -> bool:
+        sources = {ref.source for ref in client.tenants}
+        return client.psa not in config.psa or any(
+            client.psa in part.psa and sources <= part.sources.keys() for part in config.parts
+        )
+
+    elsewhere = tuple(filter(is_elsewhere, mapping.companies)) if config.parts else ()
+    here = tuple(filterfalse(is_elsewhere, mapping.companies)) if elsewhere else mapping.companies
+    return replace(mapping, companies=here, elsewhere=elsewhere)
 
 
 @contextmanager

@@ -292,7 +292,7 @@ def map_export(
     _, mapping = load(config)
     result(mapping_csv(mapping, CsvStyle(delimiter)), output_file)
     if output_file is not None:
-        rows = len(mapping.applications) + len(mapping.products) + len(mapping.companies)
+        rows = len(mapping.applications) + len(mapping.products) + len(mapping.everyone)
         console.info(f"Wrote {rows} rows. After your changes: kisi map import {output_file}")
 
 

@@ -82,8 +82,7 @@ def editing_of(config: Config, setup: Setup | None, console: Console) -> Editing
     from kisi.mapping.file import ConfigNames, MappingEditor
     from kisi.mapping.validator import SystemValidator
 
-    names = ConfigNames(config.sources, config.psa, config.global_sources)
-    editor = MappingEditor(config.mapping_path, names)
+    editor = MappingEditor(config.mapping_path, ConfigNames.of(config))
     validator, today = None, datetime.now(config.timezone).date()
     if setup is not None:
         validator = SystemValidator(setup.sources, setup.psas, today)
