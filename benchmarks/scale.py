@@ -1,32 +1,44 @@
 """scale: fleets of 10 to 10,000 clients. Readings and lines are made in the process.
 
 Servers would bind long before: here is seen what kisi itself takes. Lines are to be read once an
-agreement. The third of three daily runs
-is measured, in which nothing changes, in a process for each size.
+agreement. The third of three daily runs is measured, in which nothing changes, and then each
+command that looks at one client or lists all, in a process for each size. A request costs the CPU
+of the run, divided by the requests that the same day would send (docs/scaling.md).
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import kisi
-from kisi.model import Tenant, TenantRef
+from kisi.cli import run
+from kisi.model import Key, Tenant, TenantRef
 from kisi.run import setup
 from kisi.transport import Clock
 from tests.unit.build import KES, device, key, reading, row
 from tests.unit.fakes import FakePsa
 
 DEVICES = 100
+LOOKS = {
+    "status": ("status",),
+    "explain": ("explain", "Client 7"),
+    "preview": ("preview", "--client", "Client 7"),
+    "map list": ("map", "list"),
+}
+"""Commands whose CPU is measured after the runs."""
 
 
 class Made:
@@ -49,10 +61,12 @@ def fleet(clients: int, devices: int) -> tuple[Any, Any, str]:
             ids = range(clients)
             return tuple(Tenant(TenantRef("hq", f"V{n}"), f"Client {n}") for n in ids)
 
-        def read(self, tenants: Collection[Tenant], _select: object) -> Iterator[Any]:
+        def read(self, tenants: Collection[Tenant], select: Callable[[Key], bool]) -> Iterator[Any]:
+            keys = [key(used=devices)]
             for one in tenants:
-                some = [device(f"{one.ref.tenant}-{n}") for n in range(devices)]
-                yield one.ref, reading(some, [row(x.id) for x in some], [key()], of=one)
+                asked = range(devices if select(keys[0]) else 0)
+                some = [device(f"{one.ref.tenant}-{n}") for n in asked]
+                yield one.ref, reading(some, [row(x.id) for x in some], keys, of=one)
 
         def address(self) -> None:
             return None
@@ -63,7 +77,7 @@ def fleet(clients: int, devices: int) -> tuple[Any, Any, str]:
     psa = FakePsa("cw", workers=4)
     rows = [f'[[application]]\nname = "{KES}"\n[[product]]\napplication = "{KES}"\nall = 1200\n']
     for n in range(clients):
-        psa.agreement(str(n), str(10**6 + n))
+        psa.agreement(str(n), str(10**6 + n), name=f"Client {n}")
         rows.append(
             f'[[company]]\nname = "Client {n}"\ntenants = ["hq:V{n}"]\n'
             f'company = "{n}"\nagreement = {10**6 + n}\n'
@@ -72,7 +86,7 @@ def fleet(clients: int, devices: int) -> tuple[Any, Any, str]:
 
 
 def days(clients: int, devices: int) -> dict[str, float]:
-    """Three runs, a day apart; what the last one took."""
+    """Three runs, a day apart; what the last one took, and what looking at it takes."""
     source, psa, mapping = fleet(clients, devices)
     setup.SOURCES["ksc"] = Made(setup.SOURCES["ksc"], source)  # type: ignore[assignment]
     setup.PSAS["connectwise"] = Made(setup.PSAS["connectwise"], psa)  # type: ignore[assignment]
@@ -100,8 +114,21 @@ def days(clients: int, devices: int) -> dict[str, float]:
             cpu, looks = time.process_time() - begun, len(psa.looks) - asked
             state = (folder / "state").iterdir()
             sizes.append(sum(x.stat().st_size for x in state if x.suffix != ".log"))
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"cpu": cpu, "looks": looks, "memory": most, "growth": sizes[-1] - sizes[-2]}
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        result = {"cpu": cpu, "looks": looks, "memory": most, "growth": sizes[-1] - sizes[-2]}
+        return result | {
+            name: cpu_of(*line, "-c", str(folder / "kisi.toml")) for name, line in LOOKS.items()
+        }
+
+
+def cpu_of(*command: str) -> float:
+    """The seconds of CPU that a command takes, with what it loads."""
+    begun = time.process_time()
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        code = run(command)
+    if code:
+        raise RuntimeError(f"{command}: {code}")
+    return time.process_time() - begun
 
 
 def table(options: Namespace) -> None:
@@ -111,21 +138,23 @@ def table(options: Namespace) -> None:
         "clients",
         "reads of lines",
         "CPU s",
-        "ms a client",
+        "us a request",
         "us a device",
         "MB",
         "bytes a day",
     )
-    print("".join(f"{head:>16}" for head in heads) + "   the last a client, in the journal")
+    print("".join(f"{head:>15}" for head in (*heads, *LOOKS)))
+    print("bytes a day: of a client, in the journal; the last columns: seconds of CPU")
     size = 10
     while size <= options.largest:
         command = [sys.executable, "-m", "benchmarks.scale", str(size), str(DEVICES)]
         got = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         cpu, growth = got["cpu"], got["growth"] / size
-        each = (cpu / size * 1e3, cpu / size / DEVICES * 1e6)
-        cells = [f"{size:,}", f"{got['looks']:,}", f"{cpu:.2f}", *(f"{x:.2f}" for x in each)]
-        cells += [f"{got['memory']:.0f}", f"{growth:.0f}"]
-        print("".join(f"{cell:>16}" for cell in cells), flush=True)
+        requests = 9 * size + got["looks"] + math.ceil(size / 100)
+        each = (cpu / requests * 1e6, cpu / size / DEVICES * 1e6)
+        cells = [f"{size:,}", f"{got['looks']:,}", f"{cpu:.2f}", *(f"{x:.1f}" for x in each)]
+        cells += [f"{got['memory']:.0f}", f"{growth:.0f}", *(f"{got[x]:.2f}" for x in LOOKS)]
+        print("".join(f"{cell:>15}" for cell in cells), flush=True)
         size *= 10
 
 

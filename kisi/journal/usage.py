@@ -16,6 +16,7 @@ day, so that one wrong count poisons no period. Numbers that stay as they were s
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -23,7 +24,6 @@ from hashlib import blake2b
 from operator import attrgetter
 from sqlite3 import Row
 from typing import Any
-from zlib import compress
 
 from kisi.journal.database import dumps, from_epoch, from_row, loads, pack
 from kisi.journal.runs import Runs, Subject
@@ -118,7 +118,17 @@ class PackedUsage:
         quantities = dict.fromkeys(counted, _NOTHING) | found
         fingerprint = blake2b(text, digest_size=16).digest()
         days = pack({device: str(at.date()) for device, at in seen.items()}) if seen else b""
-        return cls(usage.tenant.ref, usage.at, fingerprint, compress(text, 9), quantities, days)
+        return cls(
+            usage.tenant.ref, usage.at, fingerprint, zlib.compress(text, 9), quantities, days
+        )
+
+    def may_have(self, devices: Iterable[str]) -> bool:
+        """False: it names none of these devices; nothing is made of its content to tell that."""
+        try:
+            words = zlib.decompress(self.body).decode("ascii").split('"')
+        except (zlib.error, UnicodeDecodeError):
+            return True
+        return not {dumps(device).split('"')[1] for device in devices}.isdisjoint(words)
 
     def whole(self, without: str = "") -> TenantUsage:
         """The usage that was packed, with all its evidence, or `without` that."""

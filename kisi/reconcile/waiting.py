@@ -44,7 +44,6 @@ from kisi.reconcile.collect import Collected
 from kisi.reconcile.psas import PsaReader, PsaState, known_lines
 
 LOG = logging.getLogger(__name__)
-_THEIRS = "another part of the fleet wrote it"
 IN_ANOTHER_PART = -1
 """Instead of the run by which a line is proven: no reading of this journal tells what it bills."""
 
@@ -102,7 +101,7 @@ class Since:
     def moves(
         self,
         plans: Iterable[CompanyPlan],
-        billed: Collection[OwnedLine],
+        facts: Collection[OwnedLine],
         unknown: Collection[OwnedLine] = (),
     ) -> Moves:
         """The devices that changed their pool since the lines were proven.
@@ -113,12 +112,12 @@ class Since:
         if not unknown and not any(line.changes for plan in plans for line in plan.lines):
             return {}
         tenants: dict[int, set[TenantRef]] = defaultdict(set)
-        known = (proof for fact in billed for proof in fact.proofs)
+        known = (proof for fact in facts for proof in fact.proofs)
         for proof in (x for x in known if x.run != IN_ANOTHER_PART):
             tenants[proof.run].update(proof.tenants)
         times: list[tuple[int, int | None]] = [(run_id, None) for run_id in tenants]
         # What goes back is to bill devices of then: another line may bill one that is gone today.
-        undone = (x for x in billed if x.reversal and x.reversal.quantity != x.confirmed)
+        undone = (x for x in facts if x.reversal and x.reversal.quantity != x.confirmed)
         back = {fact.proofs[0].run for fact in undone}
         times += {(min(x), max(x)) for x in product(back, tenants) if x[0] != x[1]}
         found: dict[tuple[Pool, Pool], int] = {}
@@ -142,14 +141,17 @@ class Since:
         }
         unread = {tenant for tenant in unread if tenant in then and tenant not in now}
         newest = self.past(None, unread) if unread else {}
+        left = {x for x in unread if newest[x].fingerprint != then[x].fingerprint}
+        opened, quiet = (changed & then.keys()) | left, unread - left
+        if len(quiet) > len(changed):  # the rest of a fleet: only who had what came is opened
+            before = _counted(_each(then[tenant] for tenant in opened))
+            after = _counted(_each(now[tenant] for tenant in changed))
+            came = {device for _, device in after - before}
+            quiet = {tenant for tenant in quiet if came and then[tenant].may_have(came)}
         return moved(
-            _each(then[tenant] for tenant in sorted(changed | unread) if tenant in then),
+            _each(then[tenant] for tenant in sorted(opened | quiet)),
             _each(now[tenant] for tenant in sorted(changed)),
-            _each(
-                newest[tenant]
-                for tenant in sorted(unread)
-                if newest[tenant].fingerprint != then[tenant].fingerprint
-            ),
+            _each(newest[tenant] for tenant in sorted(left)),
             self.sure,
         )
 
@@ -158,6 +160,17 @@ class Since:
         if today is not None and today.fingerprint == reading.fingerprint:
             return self.numbers[tenant]
         return next(iter(_each([reading], PackedUsage.numbers)), None)
+
+
+def _counted(usages: Iterable[TenantUsage]) -> set[tuple[Pool, str]]:
+    """The devices of each pool."""
+    return {
+        (Pool(usage.tenant.ref, one.application), item.device)
+        for usage in usages
+        for one in usage.applications
+        for item in one.evidence
+        if item.counted
+    }
 
 
 def _each(
@@ -178,11 +191,20 @@ def _near(tenants: Iterable[TenantRef], moves: Moves) -> Moves:
     What moved in other tenants since an old proof is none of its business: their own lines may have
     been proven since.
     """
+    near = _reached(tenants, moves)
+    return {pair: devices for pair, devices in moves.items() if _touches(pair, near)}
+
+
+def _reached(tenants: Iterable[TenantRef], moves: Moves) -> set[TenantRef]:
     near, more = set[TenantRef](), set(tenants)
     while more - near:
         near |= more
         more = {pool.tenant for pair in moves if _touches(pair, near) for pool in pair}
-    return {pair: devices for pair, devices in moves.items() if _touches(pair, near)}
+    return near
+
+
+def _tenants(facts: Iterable[OwnedLine]) -> set[TenantRef]:
+    return {tenant for fact in facts for proof in fact.proofs for tenant in proof.tenants}
 
 
 def _touches(pair: tuple[Pool, Pool], tenants: Collection[TenantRef]) -> bool:
@@ -230,6 +252,11 @@ class Unplanned:
         """
         lines = {(*line.slot, line.line_id) for plan in self.plans for line in plan.lines}
         return [x for x in self.facts if (x.psa, x.agreement, x.product, x.line_id) in lines]
+
+    def tenants(self) -> Iterable[TenantRef]:
+        """Those of the clients of this run that can be billed."""
+        ready = (plan.company for plan in self.plans if plan.status is Status.READY)
+        return (tenant for company in ready for tenant in company.tenants)
 
     def _is_by_hand(self, fact: OwnedLine) -> bool:
         company = self._company(fact)
@@ -325,9 +352,10 @@ class Unplanned:
         )
 
     def _why(self, fact: OwnedLine) -> str:
-        theirs = fact.proven == IN_ANOTHER_PART
-        if theirs or fact.psa not in self.reader.psas:
-            return _THEIRS if theirs else f"psa.{fact.psa} is not in kisi.toml any more"
+        if fact.proven == IN_ANOTHER_PART:
+            return "another part of the fleet wrote it"
+        if fact.psa not in self.reader.psas:
+            return f"psa.{fact.psa} is not in kisi.toml any more"
         if not fact.line_id and fact.ref in self.state.lines:
             return (
                 "its PSA does not show it yet (where a look there finds no such line, "
@@ -338,9 +366,8 @@ class Unplanned:
             return "no row of mapping.toml bills it"
         if not company.billing:
             return "billing is off for that client"
-        if any(plan.company == company for plan in self.plans):
-            return "that client could not be worked out in this run"
-        return "that client is not in this run"
+        here = any(plan.company == company for plan in self.plans)
+        return f"that client {'could not be worked out' if here else 'is not'} in this run"
 
 
 def who_waits(
@@ -354,8 +381,11 @@ def who_waits(
     facts = unplanned.planned()
     while True:
         unknown = unplanned.lines()
+        moves = since.moves(unplanned.plans, (*facts, *unknown), unknown)
+        # What no device connects with a line of this run has no part in it.
+        near = _reached((*unplanned.tenants(), *_tenants(facts)), moves)
+        unknown = tuple(x for x in unknown if not near.isdisjoint(_tenants([x])))
         billed = since.billed((*facts, *unknown), billed_applications(unplanned.mapping))
-        moves = since.moves(unplanned.plans, billed, unknown)
         known = Known(unplanned.mapping, collected.usages, billed, unknown, moves, since.sure)
         arrangement = arrange(unplanned.plans, known)
         awaited = {fact for found in arrangement.elsewhere.values() for fact in found}

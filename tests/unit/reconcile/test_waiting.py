@@ -19,6 +19,7 @@ from kisi.model import (
     Proof,
     TenantRef,
 )
+from kisi.reconcile import waiting
 from kisi.reconcile.waiting import Since
 from tests.unit.build import (
     ALL_ROW,
@@ -682,6 +683,32 @@ def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown()
     found = since(past, here).moves(plan_of(RISE), [proven(1)])
     assert found == {(Pool(T1, KES), Pool(T2, KES)): 1}
     assert since(past, here).moves(plan_of(RISE), [proven(1, tenants=(T9,))]) == {}
+
+
+@pytest.mark.parametrize("name", ["VSRV-1-3", 'a "quoted" id', '"', "ü\\"])
+def test_in_a_run_for_one_client_of_many_only_who_had_its_new_devices_is_opened(monkeypatch, name):
+    others = [TenantRef("hq", f"VSRV-{n}") for n in range(10, 30)]
+    had = count_tenant(reading([device(name)], of=tenant("VSRV-1", "VSRV-1")), counting())
+    past = Past({1: [had, used(2, T2), *(used(5, one) for one in others)]})
+    now = [device("VSRV-2-0"), device("VSRV-2-1"), device(name)]
+    here = count_tenant(reading(now, of=tenant("VSRV-2", "VSRV-2")), counting())
+    opened, each = [], waiting._each
+
+    def opening(readings, *more):
+        for one in readings:
+            opened.append(one.tenant)
+            yield from each([one], *more)
+
+    monkeypatch.setattr(waiting, "_each", opening)
+    everybody = [proven(1), *(proven(1, f"4{n}", tenants=(x,)) for n, x in enumerate(others))]
+
+    moves = since(past, here).moves(plan_of(RISE), everybody, everybody)
+
+    assert moves == {(Pool(T1, KES), Pool(T2, KES)): 1}
+    assert {*opened} == {T1, T2}
+    opened.clear()
+    assert since(past, used(2, T2)).moves(plan_of(RISE), everybody, everybody) == {}
+    assert opened == []
 
 
 def test_a_line_that_is_not_settled_may_bill_what_its_client_has_now():
