@@ -121,9 +121,9 @@ def _object(kind: str, name: str, value: object, made: Made, given: Mapping[str,
 
 
 def _data(kind: str, value: Any, made: Made) -> object:  # noqa: ANN401 - whatever a document holds
-    kind = kind.removesuffix("?")
-    if not kind.startswith("@") or value is None:
+    if value is None or not kind.startswith("@"):
         return value
+    kind = kind.removesuffix("?")
     if kind.endswith("[]"):
         return [_data(kind[:-2], one, made) for one in value]
     if kind.endswith("{}"):

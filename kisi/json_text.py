@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from typing import Any
 
 FORMAT_VERSION = 1
 """Of every document; it stays as long as fields are only added."""
 
 Json = dict[str, Any]
+_AS_IT_IS = frozenset({str, int, bool, float, type(None)})
+"""Types whose values are JSON data already, as nearly all are."""
 
 
 def dumps(document: Mapping[str, Any]) -> str:
@@ -29,17 +32,18 @@ def instant(at: datetime | None) -> str | None:
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a document holds
     """A value as JSON data, with all that is in it."""
-    match value:
-        case Enum():
-            return value.value
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case date():
-            return instant(value) if isinstance(value, datetime) else value.isoformat()
-        case Mapping():
-            return {plain(key): plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
+    if type(value) not in _AS_IT_IS:
+        match value:
+            case Enum():
+                return value.value
+            case Decimal():
+                return int(value) if value == value.to_integral_value() else float(value)
+            case date():
+                return instant(value) if isinstance(value, datetime) else value.isoformat()
+            case Mapping():
+                return {plain(key): plain(item) for key, item in value.items()}
+            case list() | tuple():
+                return [plain(item) for item in value]
     return value
 
 
@@ -52,7 +56,12 @@ def fields(value: object, names: str) -> dict[str, Any]:
     return {name: attribute(value, path or name) for name, _, path in named}
 
 
-def attribute(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a document holds
+@cache  # asked of each value, it takes longer, and there are many
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)
+
+
+def attribute(value: Any, path: str) -> Any:  # noqa: ANN401 - whatever a document holds
     """What is at the end of a path: `company.name`, None where the company is.
 
     In a tuple it is that of each, in a mapping what it has, if anything; with a `?` behind it, an
@@ -61,7 +70,7 @@ def attribute(value: object, path: str) -> Any:  # noqa: ANN401 - whatever a doc
     for name in path.removesuffix("?").split(".") if path else ():
         if type(value) is tuple:
             value = [getattr(one, name) for one in value]
-        elif isinstance(value, Mapping):
+        elif _is_mapping(value.__class__):
             value = value.get(name)
         else:
             value = None if value is None else getattr(value, name)

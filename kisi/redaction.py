@@ -126,10 +126,11 @@ class Redactor:
         A secret that reaches over the end is masked like any other; cut, it would not be found.
         """
         pattern = self._pattern
-        if pattern is None:
-            return text[:end]
+        seen = text[: end + _WIDEST * self._longest]
+        if pattern is None or not (pattern.search(seen) or _ENCODED.search(seen)):
+            return text[:end]  # as nearly always
         shown, at = [], 0
-        for start, stop in sorted(_spans(pattern, text[: end + _WIDEST * self._longest])):
+        for start, stop in sorted(_spans(pattern, seen)):
             if start >= end:
                 break
             if start >= at:  # else it overlaps the one before it
