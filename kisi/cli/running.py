@@ -12,29 +12,20 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
-from typing import TypeVar
-
-import rich.console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from typing import TYPE_CHECKING, TypeVar
 
 from kisi.cli.options import Format
 from kisi.cli.output import Console, explain_error, show
 from kisi.errors import ExitCode
 from kisi.redaction import safe_text
-from kisi.render.export import plan_csv
 from kisi.render.plan_report import plan_report
 from kisi.run.document import plan_document
 from kisi.run.result import Message, RunResult, Stop
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from kisi.csv_table import CsvStyle
 
 if sys.platform == "win32":
     from kisi import windows
@@ -68,7 +59,7 @@ def follow(
                     console,
                     report=lambda: plan_report(result, verbose=console.verbose > 0, page=page),
                     document=lambda: plan_document(result),
-                    csv=partial(plan_csv, result),
+                    csv=partial(_csv, result),
                 )
             # always said where something is wrong; on a good day, unless quiet
             (console.warn if result.exit_code else console.info)(safe_text(result.last_line))
@@ -77,6 +68,12 @@ def follow(
             work, on_progress=bars.report, on_message=say, on_result=show_result, stop=stop
         )
         return run_interruptibly(following).exit_code
+
+
+def _csv(result: RunResult, style: CsvStyle) -> str:
+    from kisi.render.export import plan_csv  # loads what is shown of the journal
+
+    return plan_csv(result, style)
 
 
 # --- signals: the write under way is finished and journaled, nothing new is begun -----------------
@@ -145,15 +142,6 @@ def run_interruptibly(work: Callable[[], _T]) -> _T:
         return job.result()
 
 
-class _Rate(ProgressColumn):
-    """How many of a bar's steps are done a minute."""
-
-    def render(self, task: Task) -> Text:
-        """The rate, once two steps tell it."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed * 60:.0f}/min")
-
-
 class ProgressBars(AbstractContextManager["ProgressBars"]):
     """How far each source and PSA is, how fast, and the time left; on a terminal only.
 
@@ -174,20 +162,14 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
         if not self._wanted:
             return
         with self._lock:
-            bars = self._bars = self._bars or Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                _Rate(),
-                TimeRemainingColumn(compact=True),
-                TextColumn("left"),
-                console=rich.console.Console(stderr=True),
-                transient=True,
-            )
+            bars = self._bars = self._bars or _bars()
             bars.start()
             if what not in self._tasks:
-                self._tasks[what] = bars.add_task(what, total=total)
-            bars.update(self._tasks[what], completed=done, total=total)
+                self._tasks[what] = bars.add_task(what, total=total, rate="")
+            task = bars.tasks[self._tasks[what]]
+            bars.update(task.id, completed=done, total=total)
+            if speed := task.finished_speed or task.speed:  # once two steps tell it
+                bars.update(task.id, rate=f"{speed * 60:.0f}/min")
             if bars.finished:
                 self.hide()
 
@@ -198,3 +180,19 @@ class ProgressBars(AbstractContextManager["ProgressBars"]):
                 self._bars.stop()
             self._bars = None
             self._tasks.clear()
+
+
+def _bars() -> Progress:
+    import rich.console  # loaded where there is a terminal
+    import rich.progress as columns
+
+    return columns.Progress(
+        columns.TextColumn("{task.description}", markup=False),
+        columns.BarColumn(),
+        columns.MofNCompleteColumn(),
+        columns.TextColumn("{task.fields[rate]}", style="none"),
+        columns.TimeRemainingColumn(compact=True),
+        columns.TextColumn("left"),
+        console=rich.console.Console(stderr=True),
+        transient=True,
+    )
