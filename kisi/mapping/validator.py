@@ -31,7 +31,6 @@ from kisi.model import (
     Key,
     Level,
     ProductRow,
-    Reading,
     Tenant,
     TenantRef,
     look_alikes,
@@ -381,7 +380,19 @@ def check_tenants(
         if isinstance(reading, KisiError):
             yield Finding.of(reading)
             continue
-        yield from _keys(reading, rules, now)
+        unstored = [
+            f"{key.name} ({_uses(key)})"
+            for key in reading.keys
+            if key.used != 0 and judge_key(key, rules, now).reason == NOT_STORED
+        ]
+        if unstored:
+            yield Finding(
+                Level.WARNING,
+                f"{reading.tenant.name}: keys in use that are not in its server's own storage are "
+                f"not counted: {', '.join(unstored[:_NAMED])}.",
+                "If the MSP keeps its keys on the main server, set `reported_keys = true` under "
+                "[counting] and look at `kisi preview`.",
+            )
         if used := next((key for key in reading.keys if key.used != 0), None):
             in_use[ref] = used
     if source.address() is not None:  # files are read whole, or not at all
@@ -433,22 +444,6 @@ def _devices(
             Level.OK if listed else Level.NOTE,
             f"sources.{name}: reading devices was tried on {reading.tenant.name}, with key "
             f"{key.serial} ({_uses(key)}, {listed} in its list).",
-        )
-
-
-def _keys(reading: Reading, rules: CountingRules, now: datetime) -> Iterator[Finding]:
-    unstored = [
-        f"{key.name} ({_uses(key)})"
-        for key in reading.keys
-        if key.used != 0 and judge_key(key, rules, now).reason == NOT_STORED
-    ]
-    if unstored:
-        yield Finding(
-            Level.WARNING,
-            f"{reading.tenant.name}: keys in use that are not in its server's own storage are not "
-            f"counted: {', '.join(unstored[:_NAMED])}.",
-            "If the MSP keeps its keys on the main server, set `reported_keys = true` under "
-            "[counting] and look at `kisi preview`.",
         )
 
 

@@ -6,7 +6,7 @@ What needs a person comes last, next to the last line: changes, then holds, then
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import date, tzinfo
 from decimal import Decimal
@@ -59,7 +59,6 @@ from kisi.render.report import (
     table,
 )
 from kisi.run.result import (
-    Amount,
     Mode,
     RunResult,
     accept_command,
@@ -86,6 +85,11 @@ _LEFT = (
     ),
 )
 """Whether billing is off, how such lines are called, and what can be done about them."""
+_PARTS = {
+    "billed": Span("billed"),
+    "held": Span("held", Tone.HELD),
+    "unwritten": Span("not written", Tone.BAD),
+}
 _LEFT_BEHIND = (
     "Nobody is billed for them. Remove Kaspersky there, map them to who pays now (`kisi map`), or "
     "take the leaving back (`kisi map leave CLIENT --undo`). If nobody is to pay: `kisi map remove "
@@ -429,9 +433,16 @@ def _totals(result: RunResult) -> Iterable[Section]:
     rows: list[Sequence[str | Span]] = []
     for (psa, currency, cycle), parts in every.items():
         name = psa if len(units) == 1 else f"{psa}, {per(currency, cycle)}"
-        rows += _rows(name, parts, result.mode)
-    money = " ".join(["money", *units][: 1 + (len(units) == 1)])
-    items: list[Item] = [*table(f"||units#|#|{money}#|#", rows)]
+        for part, what in _PARTS.items():
+            if (of := parts[part]).lines:
+                is_plan = part == "billed" and result.mode is Mode.PREVIEW
+                shown, worth = Span("to bill") if is_plan else what, ("", "")
+                if of.unpriced != of.lines and of.money_before is not None is not of.money_after:
+                    worth = _from_to(of.money_before, of.money_after, money)
+                rows.append((name, shown, *_from_to(of.before, of.after, quantity), *worth))
+                name = ""
+    unit = " ".join(["money", *units][: 1 + (len(units) == 1)])
+    items: list[Item] = [*table(f"||units#|#|{unit}#|#", rows)]
     if unpriced := sum(one.unpriced for parts in every.values() for one in parts.values()):
         items += remarks(f"The money leaves out {plural(unpriced, 'line')} of unknown price.")
     if result.accepted:
@@ -442,26 +453,10 @@ def _totals(result: RunResult) -> Iterable[Section]:
         items.append(Span(f"To release everything that can be accepted ({which}):"))
         items.append(Span(f"kisi sync --accept {result.plan.plan_id}", Tone.COMMAND))
     counts = asdict(summarise(result.plan))
-    shown = ("create", "update", "applied", "held", "failed", "unchanged")
-    facts = tuple(f"{counts[x]} {x}" for x in shown if counts[x])
+    kinds = ("create", "update", "applied", "held", "failed", "unchanged")
+    facts = tuple(f"{counts[x]} {x}" for x in kinds if counts[x])
     if facts or items:
         yield Section("Totals", facts, tuple(items))
-
-
-def _rows(psa: str, parts: Mapping[str, Amount], mode: Mode) -> Iterable[Sequence[str | Span]]:
-    shown = {
-        "billed": Span("to bill" if mode is Mode.PREVIEW else "billed"),
-        "held": Span("held", Tone.HELD),
-        "unwritten": Span("not written", Tone.BAD),
-    }
-    for part, name in shown.items():
-        if (of := parts[part]).lines:
-            units = _from_to(of.before, of.after, quantity)
-            worth = ("", "")
-            if of.unpriced != of.lines and of.money_before is not None is not of.money_after:
-                worth = _from_to(of.money_before, of.money_after, money)
-            yield psa, name, *units, *worth
-            psa = ""
 
 
 def _from_to(before: Decimal, after: Decimal, shown: Callable[[Decimal], str]) -> tuple[str, str]:

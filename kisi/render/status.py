@@ -252,27 +252,25 @@ def _up_to_date(current: int, billed: int) -> str:
 def _runs(view: StatusView) -> Section:
     if not view.runs:
         return Section("Runs", (), (Span("No run is in the journal. Next: `kisi sync`"),))
-    rows = (_run(run, view.zone) for run in view.runs)
+    rows: list[tuple[str | Span, ...]] = []
+    for run in view.runs:
+        took = ""
+        if run.ended_at is not None:
+            minutes, seconds = divmod(round((run.ended_at - run.at).total_seconds()), 60)
+            took = f"{minutes}:{seconds:02d}"
+        counts, billed = run.summary, run.summary.get("billed")
+        came_to = [] if billed is None else [_up_to_date(counts.get("current", 0), billed)]
+        came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
+        ending = Span(run.state, Tone.CHANGE if run.state is RunState.RUNNING else Tone.BAD)
+        if run.state is RunState.FINISHED and run.exit_code is not None:
+            text = f"{run.exit_code} {ENDINGS.get(run.exit_code, '')}".rstrip()
+            ending = Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
+        began, command = moment(run.at, view.zone), f"{run.command} {run.plan_scope}".rstrip()
+        rows.append((str(run.id), began, took, command, ending, ", ".join(came_to)))
     runs = table("run# | began | took# | command~ | ended | ~", rows)
     newest, told = view.runs[0], (view.last_run or {}).get("run")  # of that one everything is below
     said = f"Run {newest.id}: {newest.message}" if newest.message and newest.id != told else ""
     return Section("Runs", (), (*runs, *remarks(said)))
-
-
-def _run(run: Run, zone: tzinfo) -> tuple[str | Span, ...]:
-    took = ""
-    if run.ended_at is not None:
-        minutes, seconds = divmod(round((run.ended_at - run.at).total_seconds()), 60)
-        took = f"{minutes}:{seconds:02d}"
-    counts, billed = run.summary, run.summary.get("billed")
-    came_to = [] if billed is None else [_up_to_date(counts.get("current", 0), billed)]
-    came_to += [f"{counts[x]} {x}" for x in ("applied", "held", "failed") if counts.get(x)]
-    ending = Span(run.state, Tone.CHANGE if run.state is RunState.RUNNING else Tone.BAD)
-    if run.state is RunState.FINISHED and run.exit_code is not None:
-        text = f"{run.exit_code} {ENDINGS.get(run.exit_code, '')}".rstrip()
-        ending = Span(text, _RUN_TONES.get(run.exit_code, Tone.BAD))
-    command = f"{run.command} {run.plan_scope}".rstrip()
-    return str(run.id), moment(run.at, zone), took, command, ending, ", ".join(came_to)
 
 
 def _overview(view: StatusView, *, named: bool) -> Section:
