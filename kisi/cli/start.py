@@ -122,18 +122,9 @@ def demo(
     servers, and gets a line for each. Exits 0 if every step did what it should: the first sync
     writes, the second writes nothing. `kisi sandbox` has more clients, and what can be wrong.
     """
-    with tempfile.TemporaryDirectory(prefix="kisi-demo-") as temporary:
-        folder = keep or Path(temporary)
-        with _served(folder) as served:
-            surprised = _steps(served.write_config(folder), served, console)
-    raise typer.Exit(ExitCode.BUG if surprised else ExitCode.OK)
-
-
-def _steps(path: Path, served: Sandbox, console: Console) -> bool:
     from kisi.cli import run
 
-    options = ["--config", str(path), *["--verbose"] * console.verbose]
-    options += ["--quiet"] if console.quiet else []
+    options = [*["--verbose"] * console.verbose, *(["--quiet"] if console.quiet else [])]
     options += [] if console.color else ["--no-color"]
     steps = (
         ("What would be written?", "preview", False),
@@ -142,19 +133,22 @@ def _steps(path: Path, served: Sandbox, console: Console) -> bool:
         ("How does it stand?", "status", False),
     )
     surprised = False
-    for title, command, writes in steps:
-        heading, before = f"\n── {title}  $ kisi {command}\n", len(served.writes)
-        if not console.quiet:
-            write(sys.stdout, heading)
-        code = run([command, *options])
-        sent = len(served.writes) - before
-        fine = code == ExitCode.OK and (sent > 0) is writes
-        surprised |= not fine
-        summary = "as it should be" if fine else "NOT as it should be"
-        if not (console.quiet and fine):
-            unsaid = heading if console.quiet else ""
-            write(sys.stdout, f"{unsaid}   exit code {code}, {sent} writes sent: {summary}")
-    return surprised
+    temporary = tempfile.TemporaryDirectory(prefix="kisi-demo-")
+    with temporary as made, _served(keep or Path(made)) as served:
+        path = served.write_config(keep or Path(made))
+        for title, command, writes in steps:
+            heading, before = f"\n── {title}  $ kisi {command}\n", len(served.writes)
+            if not console.quiet:
+                write(sys.stdout, heading)
+            code = run([command, "--config", str(path), *options])
+            sent = len(served.writes) - before
+            fine = code == ExitCode.OK and (sent > 0) is writes
+            surprised |= not fine
+            summary = "as it should be" if fine else "NOT as it should be"
+            if not (console.quiet and fine):
+                unsaid = heading if console.quiet else ""
+                write(sys.stdout, f"{unsaid}   exit code {code}, {sent} writes sent: {summary}")
+    raise typer.Exit(ExitCode.BUG if surprised else ExitCode.OK)
 
 
 @contextmanager
