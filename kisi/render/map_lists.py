@@ -120,18 +120,14 @@ def _clients(*companies: Company | None) -> Span:
 
 def inventory_document(inventory: Inventory, leaving: Sequence[StaleEntry] = ()) -> Json:
     """The lists as JSON data."""
+    open_ = inventory.only_unmapped()
     unmapped = {  # as in the JSON of a run, with accounts that no client has
-        "tenants": [
-            entry.tenant
-            for entry in inventory.tenants
-            if entry.company is None and entry.ignored is None
-        ],
+        "tenants": [entry.tenant for entry in open_.tenants],
         "applications": [
             {"company": None, "application": x.name, "quantity": x.used, "estimated": True}
-            for x in inventory.key_names
-            if x.application is None
+            for x in open_.key_names
         ],
-        "accounts": inventory.only_unmapped().companies,
+        "accounts": open_.companies,
     }
     return document("map-list", inventory, _MADE, leaving=leaving, unmapped=unmapped)
 

@@ -400,15 +400,13 @@ def readiness(view: StatusView, max_age: timedelta) -> Readiness:
     an unmapped tenant in use, or one whose client has left, and a line of a client that is not
     mapped any more.
     """
-    billed = [one.record for one in view.clients if one.record.billing is Billing.ON]
+    on = [one for one in view.clients if one.record.billing is Billing.ON]
+    billed = [one.record for one in on]
     reasons = [(client.name, next(_reasons(client, view, max_age), "")) for client in billed]
     blockers = tuple((name, reason) for name, reason in reasons if reason)
     until = local_day(view.at + max_age, view.zone)
-    due = sorted(
-        (one.next_invoice, one.record.name)
-        for one in view.clients
-        if one.record.billing is Billing.ON and one.next_invoice and one.next_invoice <= until
-    )
+    invoices = ((day, x.record.name) for x in on if (day := x.next_invoice))
+    due = sorted((day, name) for day, name in invoices if day <= until)
     used: Counter[TenantRef | None] = Counter()
     for use in view.unmapped_uses:
         used[use.tenant] += use.quantity
