@@ -90,6 +90,7 @@ _PARTS = {
     "held": Span("held", Tone.HELD),
     "unwritten": Span("not written", Tone.BAD),
 }
+_UNMAPPED = "To bill them, or to say that they are not billed: `kisi map`"
 _LEFT_BEHIND = (
     "Nobody is billed for them. Remove Kaspersky there, map them to who pays now (`kisi map`), or "
     "take the leaving back (`kisi map leave CLIENT --undo`). If nobody is to pay: `kisi map remove "
@@ -257,40 +258,29 @@ def unmapped_section(tenants: Sequence[Tenant], uses: Sequence[UnmappedUse]) -> 
 
     Apart from them those whose client has left.
     """
-    behind = [tenant for tenant in tenants if tenant.client]
-    refs = {tenant.ref for tenant in behind}
-    theirs = [use for use in uses if use.tenant in refs]
-    yield from _nobodys(
-        plural(len(tenants) - len(behind), "unmapped tenant"),
-        [tenant for tenant in tenants if not tenant.client],
-        [use for use in uses if use.tenant not in refs],
-        "To bill them, or to say that they are not billed: `kisi map`",
-    )
-    yield from _nobodys(
-        f"{plural(len(behind), 'tenant')} whose client has left", behind, theirs, _LEFT_BEHIND
-    )
-
-
-def _nobodys(
-    title: str, tenants: Sequence[Tenant], uses: Sequence[UnmappedUse], todo: str
-) -> Iterable[Section]:
-    if not tenants and not uses:
-        return
-    of_tenant: dict[str, list[UnmappedUse]] = {}
-    for use in uses:
-        of_tenant.setdefault(str(use.tenant or use.company), []).append(use)
-    items: list[Item] = []
-    silent: list[tuple[str, str]] = []
-    for tenant in tenants:
-        used = of_tenant.pop(str(tenant.ref), [])
-        name = f"{tenant.name} ({tenant.ref}): {tenant.remark}".removesuffix(": ")
-        items += listing(name, _amounts(used))
-        if not used:
-            silent.append(("", name + ("" if tenant.enabled else ", disabled")))
-    for name, used in of_tenant.items():
-        items += listing(name, _amounts(used))
-    items += (*listing("", silent), Span(todo))
-    yield Section(title, (), tuple(items), Tone.HELD)
+    refs = {tenant.ref for tenant in tenants if tenant.client}
+    for has_left in (False, True):
+        mine = [tenant for tenant in tenants if bool(tenant.client) is has_left]
+        title, todo = plural(len(mine), "unmapped tenant"), _UNMAPPED
+        if has_left:
+            title, todo = f"{plural(len(mine), 'tenant')} whose client has left", _LEFT_BEHIND
+        of_tenant: dict[str, list[UnmappedUse]] = {}
+        for use in uses:
+            if (use.tenant in refs) is has_left:
+                of_tenant.setdefault(str(use.tenant or use.company), []).append(use)
+        items: list[Item] = []
+        silent: list[tuple[str, str]] = []
+        for tenant in mine:
+            used = of_tenant.pop(str(tenant.ref), [])
+            name = f"{tenant.name} ({tenant.ref}): {tenant.remark}".removesuffix(": ")
+            items += listing(name, _amounts(used))
+            if not used:
+                silent.append(("", name + ("" if tenant.enabled else ", disabled")))
+        for name, used in of_tenant.items():
+            items += listing(name, _amounts(used))
+        items += listing("", silent)
+        if items:
+            yield Section(title, (), (*items, Span(todo)), Tone.HELD)
 
 
 def _amounts(uses: Iterable[UnmappedUse]) -> list[tuple[str, str]]:
