@@ -88,14 +88,10 @@ def unsure(
 
     `unread` says of which part, and why; `facts` are the lines that are kisi's here.
     """
-    owned, hold = (
-        OwnedLines(facts),
-        Hold(
-            "elsewhere",
-            f"{unread}, so nobody knows whether it bills these devices",
-            "Run that part, or correct `parts` in kisi.toml. If it bills none of them: {accept}",
-        ),
-    )
+    owned = OwnedLines(facts)
+    reason = f"{unread}, so nobody knows whether it bills these devices"
+    remedy = "Run that part, or correct `parts` in kisi.toml. If it bills none of them: {accept}"
+    hold = Hold("elsewhere", reason, remedy)
 
     def held(line: PlannedLine, counted: Collection[TenantRef]) -> PlannedLine:
         fact = owned.of_line(line)
