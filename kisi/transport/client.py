@@ -9,9 +9,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 import requests
 import requests.exceptions as rq
 import urllib3.exceptions as u3
+from requests.structures import CaseInsensitiveDict
 
 from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untrusted
@@ -157,10 +160,10 @@ class Client:
 
         def prepare() -> requests.PreparedRequest:
             signed = own | dict(sign(method, path)) if sign else own
-            prepared = _addressed(method, url).copy()
+            prepared = copy(_addressed(method, url))
             if params:
                 prepared.prepare_url(url, params)
-            prepared.prepare_headers(signed)
+            prepared.headers = CaseInsensitiveDict(signed)
             prepared.prepare_body(body, None)
             return prepared
 
@@ -307,8 +310,8 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((UnexpectedAnswer,), "what it sent is no single answer to the request"),
     ((TimeoutError, u3.TimeoutError, rq.Timeout), "it did not answer in time"),
     ((ssl.SSLError, u3.SSLError), "the TLS connection failed"),
-    ((u3.IncompleteRead, u3.InvalidChunkLength), "the body ended too early"),
-    ((ConnectionError, u3.ProtocolError), "it broke the connection off"),
+    ((IncompleteRead, u3.InvalidChunkLength), "the body ended too early"),
+    ((ConnectionError, HTTPException, u3.ProtocolError), "it broke the connection off"),
 )
 
 

@@ -14,18 +14,18 @@ import io
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 import requests.adapters
+import urllib3
 import urllib3.connection
 from requests.utils import get_environ_proxies, select_proxy
-from urllib3.connectionpool import HTTPConnectionPool
 
 from kisi.errors import BadAnswer, NotSent
 from kisi.secrets import fingerprint, is_loopback
@@ -39,6 +39,7 @@ _INTERIM = range(100, 200)
 _MOST_INTERIM = 16
 """Interim answers to one request; a server that sends more of them is not answering."""
 _CHUNK = 65536
+_CODING = "Content-Encoding"
 
 
 class UnexpectedAnswer(http.client.HTTPException):
@@ -127,6 +128,14 @@ def proxies_for(url: str) -> dict[str, str]:
     return proxies
 
 
+class _Received(NamedTuple):
+    """As much of a response as is looked at."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    raw: Any
+
+
 class Connection(requests.adapters.HTTPAdapter):
     """One thread's connection to the server at `url`, kept open from one request to the next.
 
@@ -139,6 +148,9 @@ class Connection(requests.adapters.HTTPAdapter):
 
     def __init__(self, url: str, method: TrustMethod) -> None:
         self._proxies = proxies_for(url)
+        self._is_direct = select_proxy(url, self._proxies) is None
+        self._line: Any = None
+        """What is connected to the server itself, where no proxy is between."""
         self.method = method
         self.last_used = 0.0
         """The instant of the clock at which the last try ended; its keeper sets it."""
@@ -157,14 +169,14 @@ class Connection(requests.adapters.HTTPAdapter):
         self.attempt, limits = attempt, attempt.limits
         time_left = attempt.time_left()
         attempt.sent = True  # for all we know, until a connection of ours is asked for
-        response = self.send(
+        response: Any = self.send(
             prepared,
             stream=True,
             proxies=self._proxies,
             timeout=(min(limits.connect, time_left), time_left),
         )
         body = bytearray()
-        with response:
+        with response.raw:
             while chunk := response.raw.read(_CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > limits.body:
@@ -175,18 +187,80 @@ class Connection(requests.adapters.HTTPAdapter):
             raise requests.ConnectionError(UnexpectedAnswer("more than one answer"))
         return Answer(response.status_code, response.headers, bytes(body))
 
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:  # noqa: ANN401
-        """The pool for a request, made to open connections that report to `attempt`."""
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """What carries a request, made of connections that report to `attempt`.
+
+        Through a proxy it is a pool of `urllib3`; else one connection, without what a pool costs.
+        """
         self.attempt.sent = False
-        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if self._is_direct:
+            self._line = self._line or self._opened(urlsplit(request.url or ""))
+            return self
+        pool: Any = super().get_connection_with_tls_context(request, *args, **kwargs)
         kind = _SecureConnection if pool.scheme == "https" else _PlainConnection
         pool.ConnectionCls = partial(kind, self)
-        return pool  # type: ignore[no-any-return]
+        return pool
+
+    def _opened(self, url: SplitResult) -> Any:  # noqa: ANN401
+        place = {"host": url.hostname, "port": url.port}
+        if url.scheme == "https":
+            return _SecureConnection(self, **place, **self._tls())
+        return _PlainConnection(self, **place)
+
+    def urlopen(
+        self,
+        *,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout: urllib3.Timeout,
+        **_: object,
+    ) -> http.client.HTTPResponse:
+        """Sends a request over the one connection; as a pool does it, but repeats nothing."""
+        line, line.timeout = self._line, timeout.connect_timeout
+        if line.sock is not None:
+            if line.is_connected:
+                line.sock.settimeout(line.timeout)
+            else:
+                line.close()
+        http.client.HTTPConnection.request(line, method, url, body, headers)
+        return http.client.HTTPConnection.getresponse(line)
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:  # noqa: ANN401
+        """What is asked for: to a server itself, the path and query."""
+        return request.path_url if self._is_direct else super().request_url(request, proxies)
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Any:  # noqa: ANN401
+        """What was received. A body of known length and no coding needs nothing but reading."""
+        if not isinstance(resp, _Response):
+            return super().build_response(req, resp)
+        fields = resp.headers.items()
+        headers = urllib3.HTTPHeaderDict(fields)
+        if resp.length is None or resp.chunked or len(headers) < len(fields) or _CODING in headers:
+            resp = urllib3.HTTPResponse(
+                body=resp,
+                headers=headers,
+                status=resp.status,
+                version=resp.version,
+                preload_content=False,
+                original_response=resp,
+                request_method=req.method,
+            )
+        return _Received(resp.status, headers, resp)
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Host and TLS settings of the pool: `method` alone decides, not `verify`."""
         host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
-        return host, {
+        return host, self._tls()
+
+    def _tls(self) -> dict[str, Any]:
+        return {
             "ssl_context": self.method.context,
             "cert_reqs": self.method.context.verify_mode,
             "assert_hostname": None if self.method.match_name else False,
@@ -203,6 +277,9 @@ class Connection(requests.adapters.HTTPAdapter):
 
     def close(self) -> None:
         """Closes what is open now (`urllib3` leaves it to the garbage collection); it reopens."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118  # iterating over it is not allowed
                 if (pool := manager.pools.get(key)) is not None:
@@ -219,6 +296,9 @@ class _TrackedConnection:
     def __init__(self, owner: Connection, **settings: Any) -> None:  # noqa: ANN401
         self._owner = owner
         super().__init__(**settings)
+
+    # As it is in the standard library: what `urllib3` would leave out, nobody asks for.
+    putheader = http.client.HTTPConnection.putheader
 
     def connect(self) -> None:
         self._ready = False
@@ -325,6 +405,13 @@ class _Response(http.client.HTTPResponse):
     reader: _TimedReader
     answered: Callable[[bytes], None]
     """Is told what came after the end."""
+
+    def read(self, amt: int | None = None, **_: object) -> bytes:
+        """As it is; but a body that is shorter than was announced is none."""
+        data = super().read(amt)
+        if amt and not data and self.length:
+            raise http.client.IncompleteRead(b"", self.length)
+        return data
 
     def begin(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().begin(*args, **kwargs)

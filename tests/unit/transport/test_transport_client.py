@@ -440,6 +440,31 @@ def test_what_is_not_provably_unsent_counts_as_sent(
         connect("https://psa.example").send("GET", "/a")
 
 
+@pytest.mark.parametrize("bad", ["a\r\nX-Other: b", "a\nb", "\u20ac"])
+def test_a_header_that_would_be_two_is_not_sent(serve: Serve, connect: Connect, bad: str) -> None:
+    server = serve(answering(OK + b"Content-Length: 2\r\n\r\n{}"))
+    client = connect(server.url)
+    with pytest.raises(NotSent):
+        client.send("POST", "/a", headers={"X-One": bad})
+    assert client.send("POST", "/b").status == 200
+    assert [request.split()[1] for request in server.requests] == [b"/b"]
+
+
+def test_repeated_headers_are_one_and_a_compressed_body_may_come_in_chunks(
+    serve: Serve, connect: Connect
+) -> None:
+    body = gzip.compress(b'{"a": 1}')
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    head = (
+        OK + b"Link: <a>\r\nlink: <b>\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"
+    )
+    server = serve(answering(*[head + b"\r\n" + chunks] * 2))
+    client = connect(server.url)
+    answers = [client.send("GET", "/a") for _ in range(2)]
+    assert [(x.json(), x.headers["LINK"]) for x in answers] == [({"a": 1}, "<a>, <b>")] * 2
+    assert server.connections == 1
+
+
 def test_a_mangled_proxy_is_no_way(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://")
     with pytest.raises(NotSent, match="the address or the proxy is not usable"):
