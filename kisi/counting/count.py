@@ -161,12 +161,14 @@ def _group(
 def _refuse_foreign(
     reading: Reading, keys: Mapping[str, KeyEvidence], context: CountingContext
 ) -> None:
-    active = {
-        row.device: row.name or row.device
-        for row in reading.rows
-        if keys[row.serial].counted and judge_row(row, context.rules, context.now).counts
-    }
-    foreign = [name for device, name in active.items() if device not in reading.devices]
+    def is_active(row: KeyRow) -> bool:
+        return keys[row.serial].counted and judge_row(row, context.rules, context.now).counts
+
+    strange = [row for row in reading.rows if row.device not in reading.devices and is_active(row)]
+    if not strange:  # as nearly always
+        return
+    foreign = list({row.device: row.name or row.device for row in strange}.values())
+    active = {row.device for row in reading.rows if is_active(row)}
     tolerated = max(_FOREIGN_TOLERATED, _FOREIGN_SHARE * len(active)) if reading.devices else 0
     if len(foreign) > tolerated:
         raise Incomplete(
@@ -349,7 +351,8 @@ def _quantities(
     for each in reported:
         found[each.category] += each.quantity
     if unit is Unit.DEVICE:
-        found.update(category_of(item.device_class, rules) for item in counted)
+        for kind, devices in Counter(item.device_class for item in counted).items():
+            found[category_of(kind, rules)] += devices
         return found
     if unit is Unit.MAILBOX:
         units = len(counted) + found.total()
