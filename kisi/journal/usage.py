@@ -25,7 +25,7 @@ from operator import attrgetter
 from sqlite3 import Row
 from typing import Any
 
-from kisi.journal.database import dumps, from_epoch, from_row, loads, pack
+from kisi.journal.database import LIGHTLY, dumps, from_epoch, from_row, loads, pack
 from kisi.journal.runs import Runs, Subject
 from kisi.json_text import fields
 from kisi.model import Category, Company, KeyUse, TenantRef, TenantUsage
@@ -119,7 +119,7 @@ class PackedUsage:
         fingerprint = blake2b(text, digest_size=16).digest()
         days = pack({device: str(at.date()) for device, at in seen.items()}) if seen else b""
         return cls(
-            usage.tenant.ref, usage.at, fingerprint, zlib.compress(text, 9), quantities, days
+            usage.tenant.ref, usage.at, fingerprint, zlib.compress(text, LIGHTLY), quantities, days
         )
 
     def may_have(self, devices: Iterable[str]) -> bool:
