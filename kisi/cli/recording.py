@@ -141,7 +141,8 @@ class Recording:
 
 def _body(answer: Answer) -> Any:  # noqa: ANN401  any JSON value
     try:
-        return answer.json()
+        answer.json()  # which has limits
+        return json.loads(answer.body)  # as it was sent
     except BadAnswer:
         return None  # a page, or nothing: its size tells enough
 

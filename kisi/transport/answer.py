@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -27,6 +27,10 @@ thirty times their text in memory, so that a limit to the text alone is none."""
 _SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
+Unwrap = Callable[[dict[str, Any]], Any]
+"""What a JSON object of a server stands for; it is asked about those inside others first."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """Status, headers and the whole, decompressed body of an HTTP answer, whatever its status."""
@@ -35,6 +39,7 @@ class Answer:
     headers: Mapping[str, str]
     """Case-insensitive where it comes from a `Client`."""
     body: bytes
+    unwrap: Unwrap | None = None
 
     @property
     def _content_type(self) -> str:
@@ -69,7 +74,7 @@ class Answer:
     def _document(self) -> Any:  # noqa: ANN401  any JSON value
         if sum(map(self.body.count, (b"{", b"[", b","))) > MOST_VALUES:
             raise BadAnswer(f"The answer has more than {MOST_VALUES:,} values and was not read.")
-        return json.loads(self.body, parse_constant=_refuse)
+        return json.loads(self.body, parse_constant=_refuse, object_hook=self.unwrap)
 
     def header(self, name: str, limit: int) -> str:
         """A header for a message, empty if there is none; see `remote_words`.

@@ -26,7 +26,7 @@ from requests.structures import CaseInsensitiveDict
 from kisi import __version__
 from kisi.errors import AnswerLost, BadAnswer, NotSent, TransportError, Untrusted
 from kisi.secrets import fingerprint
-from kisi.transport.answer import Answer, clock_skew
+from kisi.transport.answer import Answer, Unwrap, clock_skew
 from kisi.transport.connection import Attempt, Connection, TrustMethod, UnexpectedAnswer
 from kisi.transport.policy import Clock, Limits, Retry, may_retry, shared_wait, wait_before_retry
 from kisi.transport.trust import presented_by, trust_methods
@@ -69,8 +69,9 @@ class Client:
     (`sha256:` and 64 lower-case hex digits) pin the server's certificate: it must have one of these
     fingerprints, be one of these files, or be issued by one. Without them the system's authorities
     and the name decide. `label` is whom we talk to, as the operator calls it; it begins every
-    message. With `hidden` the address is a secret: no message and no log names host or path.
-    `ConfigError` if a pinned certificate cannot be read.
+    message. With `hidden` the address is a secret: no message and no log names host or path. With
+    `unwrap` answers hold what their JSON objects stand for. `ConfigError`
+    if a pinned certificate cannot be read.
     """
 
     def __init__(
@@ -85,11 +86,13 @@ class Client:
         label: str,
         jitter: Callable[[], float] = random.random,
         hidden: bool = False,
+        unwrap: Unwrap | None = None,
     ) -> None:
         self._base = base_url.rstrip("/")
         host = urlsplit(self._base).netloc.rpartition("@")[2]
         self._where = "the server" if hidden else host
         self._hidden = hidden
+        self._unwrap = unwrap
         self._headers = {
             "User-Agent": f"kisi/{__version__}",
             "Accept": "application/json",
@@ -282,7 +285,7 @@ class Client:
         connection: Connection | None = getattr(self._thread, "connection", None)
         with self._lock:
             if connection is None or connection not in self._connections:
-                connection = Connection(self._base, self._methods[self._method])
+                connection = Connection(self._base, self._methods[self._method], self._unwrap)
                 self._thread.connection = connection
                 self._connections.append(connection)
         return connection

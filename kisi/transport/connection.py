@@ -29,7 +29,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from kisi.errors import BadAnswer, NotSent
 from kisi.secrets import fingerprint, is_loopback
-from kisi.transport.answer import Answer
+from kisi.transport.answer import Answer, Unwrap
 from kisi.transport.policy import Clock, Limits
 
 _SLICE = 1.0
@@ -146,7 +146,8 @@ class Connection(requests.adapters.HTTPAdapter):
     attempt: Attempt
     """The try under way."""
 
-    def __init__(self, url: str, method: TrustMethod) -> None:
+    def __init__(self, url: str, method: TrustMethod, unwrap: Unwrap | None = None) -> None:
+        self._unwrap = unwrap
         self._proxies = proxies_for(url)
         self._is_direct = select_proxy(url, self._proxies) is None
         self._line: Any = None
@@ -185,7 +186,7 @@ class Connection(requests.adapters.HTTPAdapter):
                     )
         if attempt.surplus:
             raise requests.ConnectionError(UnexpectedAnswer("more than one answer"))
-        return Answer(response.status_code, response.headers, bytes(body))
+        return Answer(response.status_code, response.headers, bytes(body), self._unwrap)
 
     def get_connection_with_tls_context(
         self,

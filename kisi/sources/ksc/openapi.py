@@ -58,34 +58,28 @@ class Unreadable(NamedTuple):
 
 
 _WRAPPED = {"type", "value"}
-_NESTED = (dict, list)
 
 
-def decode(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Unwraps all values inside a JSON value. Instants become aware, in UTC; `""` becomes None.
+def unwrap(found: dict[str, Any]) -> Any:  # noqa: ANN401  any JSON value
+    """What a JSON object stands for, for `Answer.unwrap`: itself, or a value that is wrapped in it.
 
-    A value that cannot be read stays as `Unreadable`, so that who needs it can name it.
+    Instants become aware, in UTC; `""` becomes None. A value that cannot be read stays as
+    `Unreadable`, so that who needs it can name it.
     """
-    if type(value) is list:
-        return [decode(item) for item in value]
-    if type(value) is not dict:
-        return value
-    if value.keys() == _WRAPPED and value["type"] in ("long", "datetime", "params"):
-        try:
-            return _unwrapped(value["type"], value["value"])
-        except (ValueError, OverflowError):
-            return Unreadable(value["value"])
-    return _container(value)
-
-
-def _container(values: Params) -> Params:
-    # most values are not nested, and a call for each is what reading rows costs
-    return {name: decode(item) if type(item) in _NESTED else item for name, item in values.items()}
+    if len(found) != len(_WRAPPED) or found.keys() != _WRAPPED:
+        return found
+    kind, value = found["type"], found["value"]
+    if kind not in ("long", "datetime", "params"):
+        return found
+    try:
+        return _unwrapped(kind, value)
+    except (ValueError, OverflowError):
+        return Unreadable(value)
 
 
 def _unwrapped(kind: str, value: object) -> object:
     if kind == "params" and isinstance(value, dict):
-        return _container(value)
+        return value
     if kind == "long" and (isinstance(value, str) or type(value) is int):
         return int(value)
     if kind == "datetime" and value in (None, ""):
@@ -329,11 +323,9 @@ class Session:
 
     def _document(self, method: str, answer: Answer) -> Params:
         try:
-            document = decode(answer.json())
+            document = answer.json()
         except TransportError as error:
             what = f"{method}: {error.message}"
-        except RecursionError:
-            what = f"the answer to {method} is nested too deeply."
         else:
             if isinstance(document, dict):
                 return document

@@ -34,6 +34,7 @@ from kisi.sources.ksc.openapi import (
     Session,
     Vanished,
     authorization,
+    unwrap,
 )
 from kisi.sources.ksc.records import VirtualServer, parse_servers
 from kisi.transport import Client, Clock, Limits, Retry, certificate_of, clock_finding
@@ -68,6 +69,7 @@ class KscSource:
             limits=limits,
             clock=clock,
             label=f"Security Center ({name})",
+            unwrap=unwrap,
         )
         login = authorization(
             settings.user, secrets["password"], settings.domain, internal=settings.internal_user

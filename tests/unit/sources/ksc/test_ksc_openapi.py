@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -13,8 +14,8 @@ from kisi.sources.ksc.openapi import (
     ServerLabel,
     Unreadable,
     authorization,
-    decode,
     problem_in,
+    unwrap,
 )
 
 SCALARS = st.booleans() | st.text(max_size=20) | st.integers() | st.floats(allow_nan=False)
@@ -29,6 +30,11 @@ VALUES = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+def decode(value: object) -> object:
+    """What is made of an answer."""
+    return json.loads(json.dumps(value), object_hook=unwrap)
 
 
 @given(VALUES)
