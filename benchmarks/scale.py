@@ -71,6 +71,9 @@ def fleet(clients: int, devices: int) -> tuple[Any, Any, str]:
         def address(self) -> None:
             return None
 
+        def clock_skew(self) -> None:
+            return None
+
         def close(self) -> None:
             pass
 

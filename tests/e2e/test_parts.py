@@ -267,33 +267,6 @@ def test_an_empty_part_has_nothing_to_do(fleet: Fleet):
     assert fleet.billed() == {contoso.agreement_id: 4}
 
 
-@pytest.mark.parametrize("trouble", ["missing", "damaged"])
-def test_while_another_journal_cannot_be_read_nothing_begins(fleet: Fleet, trouble: str):
-    contoso = fleet.world.client("Contoso", workstations=4)
-    fleet.maps(fleet.row(contoso))
-    fleet.split(BY_PSA)
-    fleet.start("south", "north")
-    assert fleet.billed() == {contoso.agreement_id: 4}
-    fabrikam = fleet.world.client("Fabrikam", workstations=3)
-    fleet.maps(fleet.row(contoso), fleet.row(fabrikam))
-    contoso.add_devices()
-    journal = fleet.operator.folder / "state-south" / "journal.db"
-    journal.rename(journal.with_name("aside"))
-    if trouble == "damaged":
-        journal.write_bytes(b"SQLite format 3\0" + b"\1" * 5000)
-
-    held = fleet.sync("north")
-
-    assert held.code == 6
-    assert held.holds("Fabrikam") == {str(fleet.product): "elsewhere"}
-    reason = held.company("Fabrikam")["lines"][0]["hold"]["reason"]
-    assert "the journal of another part" in reason
-    assert str(fleet.operator.folder / "south.toml") in reason
-    assert fleet.billed() == {contoso.agreement_id: 5}  # it has billed that tenant itself
-    assert fleet.sync("north", "--accept", plan_id(held, "Fabrikam")).code == 0
-    assert fleet.billed() == {contoso.agreement_id: 5, fabrikam.agreement_id: 3}
-
-
 # --- a client changes its part --------------------------------------------------------------------
 
 

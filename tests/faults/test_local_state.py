@@ -22,6 +22,7 @@ from kisi.mapping.file import ConfigNames, MappingEditor
 from kisi.run import setup
 from tests.conftest import WINDOWS, posix_modes
 from tests.e2e.conftest import Operator, Result
+from tests.e2e.test_parts import BY_PSA, Fleet
 from tests.faults.conftest import CREATE, UPDATE, Trial, trouble
 
 STATE = 8
@@ -541,6 +542,39 @@ def test_two_machines_never_fight(billed: Trial, tmp_path: Path, copied: bool):
     holds = {trouble(result, "Contoso").guard for result in results[2:] if result.code == 6}
     assert holds == {"drift" if copied else "adopt"}
     assert [result.code for result in results[-2:]] == ([0, 6] if copied else [6, 0])
+
+
+@pytest.mark.fault(
+    48,
+    injection="a fleet is split, and the journal of another part is missing or damaged",
+    outcome="what begins to bill a tenant is held (`elsewhere`), with an id; what is billed goes on",
+)
+@pytest.mark.parametrize("state", ["missing", "damaged"])
+def test_while_the_journal_of_another_part_cannot_be_read_nothing_begins(live: Trial, state: str):
+    fleet = Fleet(live.operator)
+    contoso = fleet.world.client("Nordwind", workstations=4)
+    fleet.maps(fleet.row(contoso))
+    fleet.split(BY_PSA)
+    fleet.start("south", "north")
+    assert fleet.billed() == {contoso.agreement_id: 4}
+    new = fleet.world.client("Adatum", workstations=3)
+    fleet.maps(fleet.row(contoso), fleet.row(new))
+    contoso.add_devices()
+    journal = live.operator.folder / "state-south" / "journal.db"
+    journal.rename(journal.with_name("aside"))
+    if state == "damaged":
+        journal.write_bytes(b"SQLite format 3\0" + b"\1" * 5000)
+
+    held = fleet.sync("north")
+
+    assert held.code == 6
+    assert held.holds("Adatum") == {str(fleet.product): "elsewhere"}
+    reason = held.company("Adatum")["lines"][0]["hold"]["reason"]
+    assert "the journal of another part" in reason
+    assert str(live.operator.folder / "south.toml") in reason
+    assert fleet.billed() == {contoso.agreement_id: 5}  # it has billed that tenant itself
+    assert fleet.sync("north", "--accept", held.company("Adatum")["plan_id"]).code == 0
+    assert fleet.billed() == {contoso.agreement_id: 5, new.agreement_id: 3}
 
 
 # --- the mapping changes under way ----------------------------------------------------------------
