@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -119,6 +119,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     return max(0.0, (until - since).total_seconds())
 
 
+@lru_cache(maxsize=64)  # a server's answers of one second have one date
 def _http_date(text: str) -> datetime | None:
     """The instant of a header such as `Date` (RFC 9110, section 5.6.7), in UTC; None: nonsense."""
     try:
