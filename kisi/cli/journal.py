@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
@@ -234,7 +234,8 @@ def show_explanation(
         held = (line for x in holds if x.first_run <= run.id for line in x.lines)
         last_run = journal.latest(Subject.REPORT) if run_id is None else None
         found = read_found(last_run, lines).get(billed_on, {})
-        tenants = [record.usage.tenant.ref for record in records]
+        tenants = {record.usage.tenant.ref for record in records}
+        tenants |= {*client.tenants} if run_id is None else set()  # also one that was never read
         today, at = local_day(run.at, settings.timezone), run.ended_at or run.at
         at += timedelta(seconds=1)  # of the run's end are the terms that it found
         periods = {x.line_id: _period(journal, x, tenants, today, x.terms_at(at)) for x in lines}
@@ -265,7 +266,7 @@ def show_explanation(
 
 
 def _period(
-    journal: Journal, line: LineHistory, tenants: Sequence[TenantRef], today: date, terms: Terms
+    journal: Journal, line: LineHistory, tenants: Collection[TenantRef], today: date, terms: Terms
 ) -> PeriodCount | None:
     """What a count policy looked at up to a day; None under `today`."""
     if terms.begins is None:

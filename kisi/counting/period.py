@@ -2,8 +2,8 @@
 
 The days are complete readings of each tenant, so that a policy is applied to the sum over the
 tenants that a client has today: one that moves takes its days along. A day on which one of them was
-not read is a gap, never a 0; before its first reading a tenant was not there yet. Of November, when
-kisi runs since the 3rd and nobody was read on the 5th:
+not read is a gap, never the sum of the others: nobody knows whether one that was never read before
+was there yet. Of November, when kisi runs since the 3rd and nobody was read on the 5th:
 
     day           3    4    5    6        peak 95, average 92 (91.67), day:5 90
     devices      90   95    -   90        day:20: not read yet, so the line keeps its quantity
@@ -133,15 +133,10 @@ def _nth(begins: date, number: int) -> date:
 def readings(
     tenants: Iterable[TenantRef], application: str, categories: Collection[Category], days: Days
 ) -> dict[date, int]:
-    """The sum over some tenants of each day; gaps are missing."""
-    found = [read for tenant in tenants if (read := days.get((tenant, application)))]
-    begin = [min(read) for read in found]
-    sums = {}
-    for day in sorted(set().union(*found)):
-        parts = [read.get(day) for read, first in zip(found, begin, strict=True) if first <= day]
-        if None not in parts:
-            sums[day] = sum(_number(part or {}, categories) for part in parts)
-    return sums
+    """The sum over some tenants of each day on which every one was read; gaps are missing."""
+    found = [days.get((tenant, application), {}) for tenant in tenants]
+    every = set.intersection(*map(set, found)) if found else set()
+    return {day: sum(_number(read[day], categories) for read in found) for day in sorted(every)}
 
 
 def _number(quantities: Mapping[Category, int], categories: Collection[Category]) -> int:

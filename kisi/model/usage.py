@@ -286,7 +286,7 @@ class PeriodCount:
     days: tuple[DayCount, ...] = ()
     """From then to its last day or today, under another policy than `today`."""
     since: date | None = None
-    """The first day that kisi read, where the period had begun before; else None."""
+    """The first day on which every tenant was read, where the period had begun before."""
     ends: date | None = None
     """The PSA's next invoice date, with which the next period begins; None: not known."""
     remarks: tuple[str, ...] = ()

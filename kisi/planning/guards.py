@@ -139,14 +139,14 @@ def _left(line: PlannedLine, company: CompanyPlan, _context: GuardContext) -> st
 
 def _to_zero(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
     base = _baseline(line, company, context)
-    if base is None or _counted(line) > 0 or not base.last:
+    if base is None or line.reversal or _counted(line) > 0 or not base.last:
         return None
     return f"{_would(line, 'go', 'went')} from {_number(base.last)} to 0"
 
 
 def _decrease(line: PlannedLine, company: CompanyPlan, context: GuardContext) -> str | None:
     base, limits = _baseline(line, company, context), context.rules
-    if base is None or _counted(line) >= base.last:
+    if base is None or line.reversal or _counted(line) >= base.last:
         return None
     drop = base.highest - _counted(line)
     if not _is_beyond(drop, base.highest, limits.decrease_percent, limits.decrease_units):
@@ -229,6 +229,8 @@ def _reverted(line: PlannedLine, _company: CompanyPlan, _context: GuardContext) 
         return None
     held = f"{reversal.quantity}, which it held before run {reversal.run}"
     if line.goes_back:
+        if line.counted not in (None, reversal.quantity):
+            held = f"{held}, although {line.counted} are counted now"
         return f"it would go back to {held} (`kisi sync --revert {reversal.by}` withdraws this)"
     return f"it was brought back to {held}, and stays there until somebody accepts {line.after}"
 

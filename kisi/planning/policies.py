@@ -76,16 +76,36 @@ def with_policies(
             return _left(line, company, fact, invoiced)
         period = _period(line, company, invoiced, days, rules)
         period = replace(period, baseline=_baseline(line, company, fact, days, rules))
+        period = replace(period, remarks=(*period.remarks, *_lost(line, fact, period, days)))
         number = _number(line, period)
         if number is not None:
             return replace(line, quantity=number, period=period)
-        # Before there is one, a line keeps its quantity, while that stands for today's row.
+        # Before there is one, a line keeps its quantity, while that stands for today's row: where
+        # the period is over, also for one that got more tenants since.
         now = (company.counted, line.application, line.categories)
-        if fact and (fact.tenants, fact.application, fact.categories) == now:
+        more = (
+            fact and not invoiced.counts(line.policy, rules.today) and {*fact.tenants} < {*now[0]}
+        )
+        was = (now[0] if more else fact.tenants, fact.application, fact.categories) if fact else ()
+        if fact and was == now:
             return replace(line, quantity=int(fact.confirmed), period=period, keeps=True)
         return replace(line, period=period)
 
     return replace(desired, lines=tuple(map(counted, desired.lines)))
+
+
+def _lost(
+    line: DesiredLine, fact: OwnedLine | None, period: PeriodCount, days: Days
+) -> Iterable[str]:
+    """Says once that days of the tenants that a line was proven with last count no more."""
+    if fact is None or period.since is None:
+        return
+    had = readings(fact.tenants, line.application, line.categories, days)
+    if any(period.begins <= day < period.since for day in had):
+        yield (
+            f"days before {period.since} do not count for `{line.policy}`, because not every "
+            "tenant that the client has now was read then"
+        )
 
 
 def _left(

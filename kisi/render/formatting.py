@@ -113,7 +113,7 @@ def told_period(period: PeriodCount) -> str:
     if period.counted is not None:
         said += f"; counted today: {period.counted}"
     if period.since is not None:
-        said += f"; the period began before kisi first read it, on {period.since}"
+        said += f"; no day before {period.since} counts: kisi had not read all of its tenants"
     return "; ".join((said, *period.remarks))
 
 

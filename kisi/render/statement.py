@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import chain, count
 
 from kisi.counting import Days, Period, category_of, number_of
+from kisi.counting import readings as readings_of
 from kisi.csv_table import CsvStyle
 from kisi.formats import Made, described, document
 from kisi.journal import ClientRecord, LineHistory
@@ -150,6 +151,7 @@ def statement_of(
     read: dict[TenantRef, set[date]] = {}
     for first, last, usage in readings:
         read.setdefault(usage.tenant.ref, set()).update(Month(first, last).days)
+    tenants = [x for x in read if x in client.tenants or max(read[x]) >= month.last]
     first_day = min([month.first, *(x.begins for _, x in latest.values() if x.begins)])
     every = replace(month, first=first_day).days
     held = {line.product: _held(line, every, zone) for line, _ in latest.values()}
@@ -163,7 +165,11 @@ def statement_of(
         idle = {
             x for x in every if own.get(x) == 0 or (x not in own and any(o.get(x) for o in rivals))
         }
-        counted = {x: 0 if x in idle else _counted(client, *billing, days, read, x) for x in every}
+        counted = {x: _counted(client, *billing, days, read, x) for x in every}
+        if terms.begins:  # as it is planned: over the tenants that the client has in the end
+            known = readings_of(tenants, *billing, days)
+            counted = {x: known.get(x) for x in every}
+        counted |= dict.fromkeys(idle, 0)
         billed.append(_line(line, terms, counted, own, idle, month, zone))
     billed.sort(key=lambda line: (line.application, line.categories))
     # Where a product was exchanged, a device belongs to the line that bills it now.

@@ -159,17 +159,26 @@ def _unread(
     if not unread or not shown <= {*unread, *every}:
         text = f"The id {plan_id} does not match the current plan. Nothing was written."
         now = {line.slot: line for line in plan.lines}
+        here = {(x.company.psa, x.company.agreement) for x in plan.companies}
+        became = (
+            _difference(x, now.get(x.slot), is_here=(x.psa, x.agreement) in here) for x in then
+        )
         raise Withheld(
-            "\n".join([text, *(_difference(line, now.get(line.slot)) for line in then)]),
+            "\n".join([text, *became]),
             remedy="Look at `kisi preview` again; it shows the current ids.",
         )
     names = sorted({client.company.name for client in unread.values()})
     return {key: every[key] for key in shown & every.keys()} | unread, names
 
 
-def _difference(then: PlannedLine, now: PlannedLine | None) -> str:
+def _difference(then: PlannedLine, now: PlannedLine | None, *, is_here: bool) -> str:
     where = f"{then.application}, {then.category} (agreement {then.agreement})"
     was = _change(then)
+    if not is_here:
+        return (
+            f"{where}: it was {was}; its client is not in this run (`--client`, `--exclude`, or no "
+            "row of the mapping)."
+        )
     if now is None:
         return f"{where}: it was {was}; there is no such line now."
     if (now.before, now.after) == (then.before, then.after) and now.hold is not None:

@@ -132,7 +132,9 @@ def test_a_peak_is_billed_until_the_psa_shows_the_next_period(operator: Operator
     assert "peak since 2026-10-01" in text
     assert "14: 90" in text
     assert "counted today: 91" in " ".join(text.split())
-    assert "began before kisi first read it, on 2026-10-14" in " ".join(text.split())
+    assert "no day before 2026-10-14 counts: kisi had not read all of its tenants" in " ".join(
+        text.split()
+    )
     assert operator.sync().code == 0
     operator.next_night(20)
     contoso.agreement.next_invoice_date = date(2026, 12, 1)
@@ -422,6 +424,77 @@ def test_whoever_takes_over_a_tenant_waits_while_the_one_that_left_keeps_its_num
     plan_id = held.company("Old")["plan_id"]
     operator.sync("--accept", plan_id)
     assert (units(old), units(new)) == (0, 120)
+
+
+NOT_READ = "because not every tenant that the client has now was read then"
+
+
+@pytest.mark.parametrize("policy", ["peak", "average", "day:14"])
+def test_days_before_a_tenant_was_first_read_are_gaps_and_it_is_said_once(
+    operator: Operator, policy: str
+):
+    """A branch is added to the row, and cannot be read at first: the line stays meanwhile."""
+    operator.bill_as_one()
+    contoso = billed_by(operator, policy, 21)
+    operator.sync()
+    set_devices(contoso, 19)
+    branch = operator.world.tenant("Branch", workstations=5)
+    branch.enabled = False
+    contoso.more_tenants.append(f"hq:{branch.uid}")
+    before = 21
+    for _ in range(2):
+        operator.next_night()
+        assert (operator.sync().code, units(contoso)) == (4, before)
+    branch.enabled = True
+    operator.next_night()
+
+    result = operator.sync()
+
+    assert (result.code, units(contoso)) == (0, 24), result.err
+    said = f"{contoso.name}: days before 2026-10-17 do not count for `{policy}`, {NOT_READ}."
+    assert said in result.document["notes"]
+    operator.next_night()
+    result = operator.sync()
+    assert (result.code, units(contoso)) == (0, 24), result.err
+    assert said not in result.document["notes"]
+
+
+def test_a_virtual_server_that_was_made_anew_takes_no_days_along_and_it_is_said(
+    operator: Operator,
+):
+    operator.bill_as_one()
+    contoso = billed_by(operator, "peak", 40)
+    operator.sync()
+    operator.next_night()
+    set_devices(contoso, 35)
+    operator.sync()
+    assert units(contoso) == 40
+    contoso.server.uid = "VSRV-RESTORED"
+    operator.next_night()
+
+    result = operator.sync()
+
+    assert (result.code, units(contoso)) == (0, 35), result.err
+    (note,) = [note for note in result.document["notes"] if NOT_READ in note]
+    assert note == f"peak: days before 2026-10-16 do not count for `peak`, {NOT_READ}."
+
+
+def test_a_tenant_that_comes_after_the_end_of_a_period_changes_nothing_of_it(operator: Operator):
+    operator.bill_as_one()
+    contoso = billed_by(operator, "peak", 40)
+    operator.sync()
+    operator.next_night()
+    set_devices(contoso, 35)
+    operator.sync()
+    operator.next_night(19)
+    branch = operator.world.tenant("Branch", workstations=2)
+    contoso.more_tenants.append(f"hq:{branch.uid}")
+    for _ in range(2):
+        result = operator.sync()
+        assert (result.code, units(contoso)) == (0, 40), result.err
+        operator.next_night()
+    contoso.agreement.next_invoice_date = date(2026, 12, 1)
+    assert (operator.sync().code, units(contoso)) == (0, 37)
 
 
 def test_explain_and_statement_show_the_policy_and_its_days(operator: Operator):

@@ -144,6 +144,44 @@ def test_what_was_asked_for_is_taken_back(operator: Operator):
     assert (night(operator, "--revert", run_of(asked)).code, units(contoso)) == (0, [22])
 
 
+def test_a_count_that_falls_too_is_held_as_reverted_with_both_numbers(operator: Operator):
+    """Its own guard would say that the line goes to what is counted, and the id takes it to 0."""
+    operator.bill_as_one()
+    contoso = operator.client(workstations=20)
+    first = operator.sync()
+    contoso.remove_devices(10)
+    asked = night(operator, "--revert", run_of(first))
+    assert (asked.code, set(asked.holds("Contoso").values())) == (6, {"reverted"})
+    reason = asked.company("Contoso")["lines"][0]["hold"]["reason"]
+    assert reason == (
+        "it would go back to 0, which it held before run 1, although 10 are counted now "
+        "(`kisi sync --revert 2` withdraws this)"
+    )
+    night(operator, "--accept", asked.company("Contoso")["plan_id"])
+    assert units(contoso) == [0]
+    held = night(operator)
+    assert (units(contoso), set(held.holds("Contoso").values())) == ([0], {"reverted"})
+    night(operator, "--accept", held.company("Contoso")["plan_id"])
+    assert (night(operator).code, units(contoso)) == (0, [10])
+    contoso.remove_devices(9)
+    fell = night(operator)
+    assert (units(contoso), set(fell.holds("Contoso").values())) == ([10], {"decrease"})
+
+
+def test_an_id_of_a_client_that_is_not_in_the_run_says_so(operator: Operator):
+    operator.bill_as_one()
+    contoso, lab = (operator.client(name, workstations=20) for name in ("Contoso", "Lab"))
+    operator.sync()
+    contoso.remove_devices(12)
+    plan_id = night(operator).company("Contoso")["plan_id"]
+    for narrowed in (("--client", "Lab"), ("--exclude", "Contoso")):
+        refused = operator.sync("--accept", plan_id, *narrowed)
+        assert (refused.code, units(contoso), units(lab)) == (6, [20], [20])
+        said = "it was 20 → 8; its client is not in this run (`--client`, `--exclude`, or no row"
+        assert said in " ".join(refused.err.split())
+    assert (operator.sync("--accept", plan_id).code, units(contoso)) == (0, [8])
+
+
 @pytest.mark.parametrize("policy", ["today", "peak", "average", "day:14"])
 def test_under_each_policy_it_stays_until_it_is_accepted(operator: Operator, policy: str):
     operator.bill_as_one()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
 from kisi.sandbox.ksc_records import Device, container, encode, of_server
+from kisi.sandbox.world import APPLICATION
 from tests.e2e.conftest import Operator
 from tests.faults.conftest import Trial, trouble, warnings
 
@@ -25,6 +27,39 @@ def paged(billed: Trial) -> Trial:
     billed.operator.more = "[guards]\nincrease_units = 100\n"
     billed.sandbox.ksc.max_items = 5
     return billed
+
+
+# --- days ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(
+    18,
+    injection="under a count policy, a tenant of a client cannot be read in the first nights",
+    outcome="exit 4, no line; those days are gaps, and never the sum of the client's other tenants",
+)
+@pytest.mark.parametrize("policy", ["peak", "average", "day:12"])
+def test_a_day_without_one_of_the_tenants_is_a_gap(operator: Operator, policy: str):
+    operator.bill_as_one()
+    contoso = operator.client(workstations=14)
+    contoso.exceptions.append({"application": APPLICATION, "count": policy})
+    branch = operator.world.tenant("Branch", workstations=11)
+    contoso.more_tenants.append(f"hq:{branch.uid}")
+    branch.enabled = False
+    for _ in range(3):
+        failed = operator.sync()
+        assert (failed.code, contoso.quantities) == (4, {})
+        operator.next_night()
+    branch.enabled = True
+
+    done = operator.sync()
+
+    assert (done.code, [*contoso.quantities.values()]) == (0, [25])
+    (line,) = done.company("Contoso")["lines"]
+    assert [one["quantity"] for one in line["days"]][-4:] == [None, None, None, 25]
+    assert "not read" in operator.run("explain", "Contoso").out
+    (line,) = json.loads(operator.run("statement", "Contoso", "--json").out)["lines"]
+    known = {one["date"]: one["quantity"] for one in line["days"] if one["quantity"] is not None}
+    assert (line["quantity"], known) == (25, {"2026-10-17": 25})
 
 
 # --- pages ----------------------------------------------------------------------------------------

@@ -85,7 +85,13 @@ def test_an_id_that_fits_nothing_is_refused_with_what_became_of_its_lines(journa
     journal.record_plan(1, NOW, before)
     gone, changed = named(client()), named(client(replace(FALL, after=41)))
     beside = named(client(FALL, planned(9, 0, "7", line_id="7", hold=HELD)))
+    elsewhere = named(client(FALL, of=OTHER))
+    absent = "(`--client`, `--exclude`, or no row of the mapping)."
     for plan, said in [
+        (
+            elsewhere,
+            f"KES, all (agreement 1042): it was 100 → 40; its client is not in this run {absent}",
+        ),
         (gone, "KES, all (agreement 1042): it was 100 → 40; there is no such line now."),
         (changed, "KES, all (agreement 1042): it was 100 → 40; now it is 100 → 41."),
         (beside, "KES, all (agreement 1042): 100 → 40 is still held, beside other changes."),
