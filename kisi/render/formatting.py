@@ -113,7 +113,7 @@ def told_period(period: PeriodCount) -> str:
     if period.counted is not None:
         said += f"; counted today: {period.counted}"
     if period.since is not None:
-        said += f"; no day before {period.since} counts: kisi had not read all of its tenants"
+        said += f"; no day before {period.since} counts: not all of its tenants had a reading"
     return "; ".join((said, *period.remarks))
 
 
