@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from kisi.counting.notes import device_notes, figure_notes, key_notes, name_notes, some
-from kisi.counting.rules import CountingContext, Reason, classify, expires, judge_key, judge_row
+from kisi.counting.rules import (
+    CountingContext,
+    Reason,
+    classify,
+    expires,
+    identity,
+    judge_key,
+    judge_row,
+)
 from kisi.errors import ExitCode, Incomplete, SourceError
 from kisi.model import (
     Application,
@@ -394,7 +402,8 @@ def each_once(tenants: Sequence[TenantUsage], rules: CountingRules) -> Iterator[
         for usage in tenant.applications:
             found = Counter(usage.quantities)
             for item in usage.evidence if usage.unit is not Unit.USER else ():
-                device = (tenant.tenant.ref.source, usage.application, item.device)
+                known = identity(tenant.tenant.ref, item.device)
+                device = (tenant.tenant.ref.source, usage.application, known)
                 if item.counted and device in seen:
                     mailbox = usage.unit is Unit.MAILBOX
                     found[Category.ALL if mailbox else category_of(item.device_class, rules)] -= 1

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from kisi.model import Application, CountingRules, Device, DeviceClass, Glob, Key, KeyRow
+from kisi.model import Application, CountingRules, Device, DeviceClass, Glob, Key, KeyRow, TenantRef
 
 COMMERCIAL, BETA, TRIAL, TEST, OEM, SUBSCRIPTION = 1, 2, 3, 4, 5, 6
 _TYPE_NAMES = {BETA: "beta key", TRIAL: "trial key", TEST: "test key", OEM: "OEM key"}
@@ -205,6 +205,27 @@ def _by_bits(ctype: int) -> DeviceClass:
     return DeviceClass.WINDOWS_WORKSTATION if ctype & _NT_OR_WINDOWS else DeviceClass.UNKNOWN
 
 
+def own_id(tenant: TenantRef, device: str) -> str:
+    """The id as its tenant has it: a source whose ids are unique in a tenant has `TENANT/ID`.
+
+    >>> own_id(TenantRef("hub", "Contoso"), "Contoso/pc-01")
+    'pc-01'
+    """
+    return device.removeprefix(f"{tenant.tenant}/")
+
+
+def identity(tenant: TenantRef, device: str) -> str:
+    """The id by which a device is the same in whatever tenant it appears.
+
+    32 random hexadecimal digits, as a GUID has them, are of one device. Anything shorter may be a
+    name or a number that each tenant has, or the address of a dock: it is of its tenant alone.
+    """
+    own = own_id(tenant, device)
+    digits = _AROUND_DIGITS.sub("", own) if own != device else ""
+    return own if _RANDOM.fullmatch(digits) and len({*digits}) > _FEW else device
+
+
+_AROUND_DIGITS, _RANDOM, _FEW = re.compile(r"[-{}]"), re.compile(r"[0-9a-f]{32,}"), 4
 _INSTALLED_ANEW = re.compile(r"~~\d+$")
 
 

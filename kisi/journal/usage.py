@@ -123,12 +123,13 @@ class PackedUsage:
         )
 
     def may_have(self, devices: Iterable[str]) -> bool:
-        """False: it names none of these devices; nothing is made of its content to tell that."""
+        """False: it names none of these, by own ids; nothing is made of its content to tell."""
         try:
             words = zlib.decompress(self.body).decode("ascii").split('"')
         except (zlib.error, UnicodeDecodeError):
             return True
-        return not {dumps(device).split('"')[1] for device in devices}.isdisjoint(words)
+        ids = (x for own in devices for x in (own, f"{self.tenant.tenant}/{own}"))
+        return not {dumps(device).split('"')[1] for device in ids}.isdisjoint(words)
 
     def whole(self, without: str = "") -> TenantUsage:
         """The usage that was packed, with all its evidence, or `without` that."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from kisi.counting import name_before
+from kisi.counting import identity, name_before, own_id
 from kisi.model import (
     WITH,
     Arrangement,
@@ -119,6 +119,7 @@ class _Content:
 
     total: int = 0
     ids: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)  # ids that may be of another device elsewhere
     names: set[str] = field(default_factory=set)
 
 
@@ -133,42 +134,45 @@ def moved(
 ) -> Moves:
     """From which pool to which other one devices went, and how many.
 
-    A device goes to another pool when its licence is replaced by another application's, when it
-    moves to another tenant, or both at once. It is known by its id, or by its name where the id
-    differs (it was installed anew): what is not in a pool any more and appeared in another one
-    since then has moved there. A device that the other pool counted already has not moved: it had
-    both applications. Where a reading has no devices, only a total, a fall of one application and
-    a rise of another one in the same tenant count as a move.
+    A device goes to another pool when its licence is replaced, when it moves to another tenant, or
+    both at once. It is known by its id, which may be a mere name in a report, or by its name where
+    the id differs (it was installed anew): what is not in a pool any more and appeared in another
+    one since then has moved there. A device that the other pool counted already has not moved: it
+    had both applications. Where a reading has no devices, only a total, a fall of one application
+    and a rise of another one in the same tenant count as a move.
 
     Args:
         then: What tenants used at an earlier time, with their evidence.
-        now: What was read today. Nothing is known of a tenant that is missing here: the devices
-            that it had are looked for in other pools by id; by name only if `between` shows that
-            they left.
+        now: What was read today. Nobody knows whether a device left a tenant that is missing here:
+            it is looked for in other pools by its id, and by its name only if `between` shows that.
         between: What such tenants used when they were last read, after `then`.
-        sure: Takes the pairs between which a device went by its id.
+        sure: Takes the pairs between which a device went by an id that no other device has.
     """
     now = tuple(now)
     known = (*now, *between)
     read = {usage.tenant.ref for usage in known}
     before, after = _contents(then), _contents(known)
     seen = {pool: content for pool, content in before.items() if pool.tenant in read}
-    by_id = _matched(before, _contents(now), lambda content: content.ids)
-    if sure is not None:
-        sure.update(by_id)
-    # A name proves nothing where nobody knows whether it left: many clients have a PC-01.
+    today, taken = _contents(now), set() if sure is None else sure
+    by_id = _matched(before, today, lambda content: content.ids)
+    taken.update(by_id)
+    by_own = _matched(before, today, lambda content: content.own)
+    # A name beside an id proves nothing where nobody knows whether it left: many have a PC-01.
     by_name = _matched(seen, after, lambda content: content.names)
-    return by_id | by_name | _totals(seen, after)  # the larger number of each pair
+    return by_id | by_own | by_name | _totals(seen, after)  # the larger number of each pair
 
 
 def _contents(usages: Iterable[TenantUsage]) -> Mapping[Pool, _Content]:
     pools: dict[Pool, _Content] = defaultdict(_Content)
     for usage in usages:
+        ref = usage.tenant.ref
         for application in usage.applications:
-            pool = pools[Pool(usage.tenant.ref, application.application)]
+            pool = pools[Pool(ref, application.application)]
             pool.total += application.total
             counted = [item for item in application.evidence if item.counted]
-            pool.ids |= {item.device for item in counted}
+            known = {identity(ref, item.device) for item in counted}
+            pool.own |= {own for x in known if (own := own_id(ref, x)) != x}
+            pool.ids |= known
             pool.names |= {name_before(item.name).casefold() for item in counted if item.name}
     return pools
 

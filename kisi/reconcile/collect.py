@@ -15,6 +15,7 @@ from kisi.counting import (
     CountingContext,
     contradictions,
     count_tenant,
+    identity,
     key_uses,
     turning_points,
     without_evidence,
@@ -204,9 +205,11 @@ class _Collector:
     ]:
         if isinstance(reading, KisiError):
             raise reading
-        usage = count_tenant(reading, self.context)
+        usage, ref = count_tenant(reading, self.context), reading.tenant.ref
         devices = {
-            one.application: array("q", (hash(x.device) for x in one.evidence if x.counted))
+            one.application: array(
+                "q", (hash(identity(ref, x.device)) for x in one.evidence if x.counted)
+            )
             for one in usage.applications
         }
         listed = {item.device for one in usage.applications for item in one.evidence}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import product
 
+from kisi.counting import own_id
 from kisi.journal import PackedUsage
 from kisi.json_text import fields
 from kisi.model import (
@@ -120,10 +121,17 @@ class Since:
         undone = (x for x in facts if x.reversal and x.reversal.quantity != x.confirmed)
         back = {fact.proofs[0].run for fact in undone}
         times += {(min(x), max(x)) for x in product(back, tenants) if x[0] != x[1]}
+        newest: dict[Pool, int] = {}
+        for proof in (fact.proofs[0] for fact in facts):
+            for pool in (Pool(tenant, proof.application) for tenant in proof.tenants):
+                newest[pool] = max(proof.run, newest.get(pool, proof.run))
         found: dict[tuple[Pool, Pool], int] = {}
         for first, last in times:
             mine = tenants[first]
-            for pair, devices in _near(mine, self._moved(first, last, mine)).items():
+            moves = self._moved(first, last, mine)
+            if last is None:
+                moves = self._since_proven(moves, first, newest)
+            for pair, devices in _near(mine, moves).items():
                 found[pair] = max(devices, found.get(pair, 0))
         return found
 
@@ -155,6 +163,28 @@ class Since:
             self.sure,
         )
 
+    def _since_proven(self, moves: Moves, first: int, newest: Mapping[Pool, int]) -> Moves:
+        """Without what a line bills since it was proven with it, where nobody knows what it is.
+
+        Two clients may have a PC-01: once a person has let one rise beside the other, whose tenant
+        is not read, it rises further without being asked again.
+        """
+        doubtful: dict[int, set[tuple[Pool, Pool]]] = defaultdict(set)
+        for pair in moves.keys() - self.sure:
+            run, (came_from, came_to) = newest.get(pair[1], first), (pool.tenant for pool in pair)
+            if run > first and came_from not in self.evidence and came_to in self.evidence:
+                doubtful[run].add(pair)
+        gone: set[tuple[Pool, Pool]] = set()
+        for run, pairs in doubtful.items():
+            old, new = ({pair[side].tenant for pair in pairs} for side in (0, 1))
+            again = moved(
+                _each({**self.past(first, old), **self.past(run, new)}.values()),
+                _each(self.evidence[tenant] for tenant in new),
+                _each(self.past(None, old).values()),
+            )
+            gone |= pairs - again.keys()
+        return {pair: devices for pair, devices in moves.items() if pair not in gone}
+
     def _then(self, tenant: TenantRef, reading: PackedUsage) -> TenantUsage | None:
         today = self.evidence.get(tenant)
         if today is not None and today.fingerprint == reading.fingerprint:
@@ -163,9 +193,9 @@ class Since:
 
 
 def _counted(usages: Iterable[TenantUsage]) -> set[tuple[Pool, str]]:
-    """The devices of each pool."""
+    """The devices of each pool, by their own ids."""
     return {
-        (Pool(usage.tenant.ref, one.application), item.device)
+        (Pool(usage.tenant.ref, one.application), own_id(usage.tenant.ref, item.device))
         for usage in usages
         for one in usage.applications
         for item in one.evidence
