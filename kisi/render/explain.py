@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, tzinfo
 from itertools import takewhile
 
-from kisi.counting import conservation, name_before
+from kisi.counting import conservation, identity, name_before
 from kisi.journal import ClientRecord, LineHistory, Run, UsageRecord
 from kisi.model import (
     TODAY,
@@ -167,15 +167,15 @@ def shared_devices(
     """Counted devices that an earlier tenant of the source has too: billed once. Users add up."""
     if usage.unit is Unit.USER:
         return []
-    source = tenant.usage.tenant.ref.source
+    ref = tenant.usage.tenant.ref
     before = takewhile(lambda other: other is not tenant, view.tenants)
     known = {
-        device
+        identity(other.usage.tenant.ref, device)
         for other in before
-        if other.usage.tenant.ref.source == source
+        if other.usage.tenant.ref.source == ref.source
         for device in _counted(other.usage).get(usage.application, ())
     }
-    return [item for item in usage.evidence if item.counted and item.device in known]
+    return [item for item in usage.evidence if item.counted and identity(ref, item.device) in known]
 
 
 def other_keys(usage: TenantUsage) -> list[KeyEvidence]:

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from itertools import chain, count
 
-from kisi.counting import Days, Period, category_of, number_of
+from kisi.counting import Days, Period, category_of, identity, number_of
 from kisi.counting import readings as readings_of
 from kisi.csv_table import CsvStyle
 from kisi.formats import Made, described, document
@@ -300,7 +300,7 @@ def _devices(
                 line = next(billing, None) if item.counted else None
                 if line is None:
                     continue
-                key = (ref.source, item.device, line.product)
+                key = (ref.source, identity(ref, item.device), line.product)
                 begins = found[key].first if key in found else read[0]
                 found[key] = StatementDevice(
                     0, item, line, seen.get(item.device), min(begins, read[0]), read[-1]

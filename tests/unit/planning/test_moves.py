@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from kisi.counting import count_tenant
 from kisi.model import Application, ApplicationUsage, Category, Pool, TenantUsage, Unit
 from kisi.planning import moved
@@ -206,3 +208,39 @@ def test_where_both_readings_have_devices_totals_decide_nothing():
 
 def test_the_total_of_a_tenant_that_was_not_read_today_has_not_fallen():
     assert moved([reported(advanced=20)], [reported(edr=20, of=SOUTH)]) == {}
+
+
+# --- ids of a report, each of its company ---------------------------------------------------------
+
+GUID = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+NORTH, LAB = (tenant(name, name, "hub") for name in ("North", "Lab"))
+
+
+def reports(of, *own) -> TenantUsage:
+    """What a company of a report uses, by the ids that are its own."""
+    devices = [replace(device(x), id=f"{of.name}/{x}", name="") for x in own]
+    return count_tenant(reading(devices, of=of), counting())
+
+
+@pytest.mark.parametrize(
+    ("own", "is_sure"),
+    [
+        (GUID, True),
+        (f"{{{GUID}}}", True),
+        (GUID.replace("-", ""), True),
+        ("00000000-0000-0000-0000-000000000001", False),
+        ("00-50-56-c0-00-08", False),
+        ("pc-01", False),
+        ("17", False),
+    ],
+)
+def test_an_id_of_a_company_is_the_same_device_in_another_one_and_surely_so_if_it_is_random(
+    own, is_sure
+):
+    before, after = reports(NORTH, own), reports(LAB, own)
+    went = {(pool(of=NORTH), pool(of=LAB)): 1}
+    for today in ([reports(NORTH), after], [after]):
+        sure = set()
+        assert moved([before, reports(LAB)], today, sure=sure) == went
+        assert sure == (went.keys() if is_sure else set())
+    assert moved([before, after], [before, after]) == moved([before, after], [after]) == {}

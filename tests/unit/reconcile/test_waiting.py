@@ -685,12 +685,15 @@ def test_a_tenant_that_was_not_read_today_counts_where_a_line_of_it_is_unknown()
     assert since(past, here).moves(plan_of(RISE), [proven(1, tenants=(T9,))]) == {}
 
 
-@pytest.mark.parametrize("name", ["VSRV-1-3", 'a "quoted" id', '"', "ü\\"])
+@pytest.mark.parametrize(
+    "name", ["VSRV-1-3", 'a "quoted" id', '"', "ü\\", "VSRV-1/its own", 'VSRV-1/"ü"']
+)
 def test_in_a_run_for_one_client_of_many_only_who_had_its_new_devices_is_opened(monkeypatch, name):
     others = [TenantRef("hq", f"VSRV-{n}") for n in range(10, 30)]
     had = count_tenant(reading([device(name)], of=tenant("VSRV-1", "VSRV-1")), counting())
     past = Past({1: [had, used(2, T2), *(used(5, one) for one in others)]})
-    now = [device("VSRV-2-0"), device("VSRV-2-1"), device(name)]
+    here = name.replace("VSRV-1/", "VSRV-2/")
+    now = [device("VSRV-2-0"), device("VSRV-2-1"), device(here)]
     here = count_tenant(reading(now, of=tenant("VSRV-2", "VSRV-2")), counting())
     opened, each = [], waiting._each
 
