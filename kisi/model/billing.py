@@ -347,3 +347,5 @@ class Rules:
     zone: tzinfo = UTC
     """The billing time zone."""
     outlook: OutlookRules = OutlookRules()
+    written: BillingMapping = BillingMapping()
+    """The mapping as it is written, to see how it holds on another day."""

@@ -249,7 +249,7 @@ def reconcile(
         read_at=state.read_at,
         settlements=settlements,
         facts=facts,
-        left=unplanned.left((*owners.left, *unreachable), read=is_whole),
+        left=unplanned.left((*clocks.lasting(owners.left), *unreachable), read=is_whole),
         left_behind=tenants_left_behind(mapping, collected.tenants.values()),
         keys=keys,
         held=tuple(unplanned.held()),

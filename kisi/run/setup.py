@@ -92,7 +92,7 @@ class Setup:
         now, config = self.clock.now(), self.config
         today = now.astimezone(config.timezone).date()
         known = (config.counting, config.guards, now, today, config.timezone, config.outlook)
-        return Rules(self.mapping.on(today), *known)
+        return Rules(self.mapping.on(today), *known, self.mapping)
 
     def is_outdated(self) -> bool:
         """Whether one of the files has changed, or is gone, since it was read."""
