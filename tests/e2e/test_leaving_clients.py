@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -112,6 +112,34 @@ def test_it_leaves_and_who_follows_is_billed_in_the_run_that_releases_it(desk: D
     assert "Contoso" not in {one["name"] for one in leads["unmapped"]["accounts"]}
     assert (operator.sync().code, desk.billed()) == (0, [[0], [6]])
     assert operator.run("status", "--ready").code == 0
+
+
+@pytest.mark.parametrize("days", [40, -31])
+def test_a_wrong_clock_hands_no_tenant_on_nor_back(desk: Desk, days: int):
+    """Ahead, its last day has not come yet; behind, it has left and somebody else is billed."""
+    operator, cw = desk.operator, desk.operator.sandbox.cw_server._sockets
+    desk.maps(desk.contoso_row(TODAY + timedelta(days=1)), desk.lab_row())
+    if days < 0:
+        operator.next_night(2)
+        operator.sync()
+        assert operator.sync("--accept", desk.plan_id("Contoso")).code == 0
+    before = desk.billed()
+    assert before == ([[6], []] if days > 0 else [[0], [6]])
+    operator.next_night(days)
+    cw.now = lambda: datetime.now(UTC) - timedelta(days=days)
+
+    result = operator.sync()
+
+    assert (result.code, desk.billed()) == (6, before)
+    assert set(result.holds("Contoso").values()) == {"clock"}
+    assert set(result.holds("Lab").values()) <= {"clock"}
+    said = " ".join(operator.run("preview").out.split())
+    assert "an `until` that decides who has its tenants is between the dates" in said
+    assert "--accept" not in said
+    assert "Orphaned" not in said
+    cw.now = operator.world.now
+    operator.next_night(-days)
+    assert (operator.sync().code, desk.billed()) == (0, before)
 
 
 def test_without_anybody_who_follows_its_tenant_is_not_read_and_may_be_gone(desk: Desk):

@@ -186,6 +186,41 @@ def test_a_clock_that_is_behind_counts_no_ended_key(trial: Trial, servers: tuple
     assert trial.contoso.quantities == {trial.product: 7}
 
 
+@pytest.mark.parametrize("days", [2, 40, -2, -31, -366])
+@pytest.mark.parametrize("policy", ["peak", "average", "day:1"])
+@pytest.mark.fault(
+    58,
+    injection="this machine's clock is days ahead or behind, and a line is billed by `peak`, "
+    "`average` or a day",
+    outcome="exit 6, `clock`, no id: such a line stays, others are written; then billed as counted",
+)
+def test_a_clock_that_is_wrong_turns_no_invoice_period(trial: Trial, policy: str, days: int):
+    at(trial, "2026-10-20T06:00:00")
+    trial.contoso.exceptions.append({"application": APPLICATION, "count": policy})
+    assert trial.sync().code == 0
+    at(trial, "2026-10-21T06:00:00")
+    trial.contoso.add_devices(n=4)
+    assert trial.sync().code == 0
+    before = trial.contoso.quantities
+    at(trial, "2026-10-22T06:00:00")
+    jump(trial, days=days)
+    servers_say(trial, ("ksc", "cw"), days=-days)
+    trial.contoso.remove_devices(3)
+    trial.fabrikam.add_devices()
+
+    result = trial.sync()
+
+    assert (result.code, trial.contoso.quantities) == (6, before)
+    assert trial.fabrikam.quantities == {trial.product: 4}
+    assert set(result.holds("Contoso").values()) <= {"clock"}  # none where its number is the same
+    assert "--accept" not in trial.operator.run("preview").out
+    jump(trial, days=-days)
+    servers_agree(trial)
+    assert trial.sync().code == 0
+    now = {"peak": 10, "average": 8, "day:1": 6}[policy]
+    assert trial.contoso.quantities == {trial.product: now}
+
+
 @pytest.mark.fault(
     58,
     injection="a server does not say what time it is, or nonsense",

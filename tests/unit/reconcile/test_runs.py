@@ -611,6 +611,22 @@ def test_a_clock_that_the_psa_contradicts_makes_no_line_and_confirms_nothing(sce
     assert other.confirmed_at - contoso.confirmed_at == timedelta(hours=1)
 
 
+def test_a_whole_run_that_a_wrong_clock_would_bring_down_is_held_for_the_clock(scene):
+    """And not by `run`, whose id would release it."""
+    scene.mapping = mapping(replace(ALL_ROW, count="peak"))
+    scene.uses(40)
+    scene.sync()
+    scene.guards = replace(scene.guards, run_percent=1, run_units=0)
+    scene.clock.sleep(31 * 86400)
+    scene.cw.skew = timedelta(days=31)
+    scene.uses(29)
+    day = scene.sync()
+    (line,) = day.client().lines
+    assert (day.code, scene.cw.quantities()) == (ExitCode.WITHHELD, {"1200": 40})
+    assert (line.hold.guard, line.hold.releasable) == ("clock", False)
+    assert line.hold.reason.endswith("so the days that its `count` (peak) looks at are not known")
+
+
 def test_a_new_line_waits_until_the_clock_is_right(scene):
     scene.cw.skew = timedelta(days=2)
     scene.uses(5)
