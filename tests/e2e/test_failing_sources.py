@@ -312,7 +312,7 @@ def test_a_missing_right_in_connectwise_is_named(operator: Operator, right: str)
     assert contoso.additions == []
     assert result.code == {"agreements.inquire": 5, "agreements.add": 7}[right]
     assert "Finance > Agreements" in result.out
-    assert "permission" in result.err
+    assert "permission" in result.out
 
 
 def test_a_refused_login_of_connectwise_ends_with_its_exit_code(operator: Operator):

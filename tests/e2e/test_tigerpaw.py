@@ -619,7 +619,7 @@ def test_a_submit_that_creates_twice_stops_the_run(operator, side):
     ("twist", "said"),
     [
         ({"fault": "Object reference not set"}, "a SOAP fault: Object reference not set"),
-        ({"refuse": "The period is locked."}, "Success: false, The period is locked."),
+        ({"refuse": "The period is locked."}, "Success: false, The period is locked"),
     ],
 )
 def test_a_refusal_is_shown_and_the_next_night_writes(operator, side, twist, said):
